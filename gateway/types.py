@@ -1,0 +1,120 @@
+"""The values between the edge (bytes) and the core of the gateway (what a request means)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from mcphub.core.principal import Principal
+from upstreams.errors import RpcError
+from upstreams.types import ClientFacts, Era
+
+RequestId = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An MCP endpoint, read from the path's syntax alone; "" where the path does not name a part."""
+
+    kind: Literal["aggregate", "org", "upstream", "toolset"]
+    org: str = ""
+    upstream: str = ""
+    toolset: str = ""
+    path: str = "/mcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client presented; `secret` is "" when it presented nothing."""
+
+    scheme: Literal["none", "bearer", "api-key", "basic"]
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRef:
+    """A handshake session that a request belongs to."""
+
+    id: str
+    revision: str
+    client: ClientFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One JSON-RPC request of a client, envelope checked.
+
+    `params` carries no reserved envelope keys; `progress_token` is None when no progress was asked for;
+    `received_bytes` is the size of the body; `trace` holds traceparent, tracestate and baggage if sent.
+    """
+
+    route: Route
+    principal: Principal
+    era: Era
+    revision: str
+    id: RequestId
+    method: str
+    params: dict[str, Any]
+    client: ClientFacts
+    session: SessionRef | None = None
+    progress_token: str | int | None = None
+    source: str = ""
+    received_bytes: int = 0
+    trace: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A JSON-RPC notification of a client that the edge did not act on itself."""
+
+    route: Route
+    principal: Principal
+    era: Era
+    method: str
+    params: dict[str, Any]
+    session: SessionRef | None = None
+
+
+class Reply(Protocol):
+    """The way back to the client that made one request. Exactly one of `result` and `error` ends it."""
+
+    def notify(self, method: str, params: Mapping[str, Any]) -> None:
+        """Send a notification on this request's stream; the first one turns the answer into SSE."""
+
+    async def ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | RpcError:
+        """Send a request to the client on this request's stream and wait for its answer (handshake era)."""
+
+    def result(self, raw: bytes) -> None:
+        """End with this JSON text as the result, byte for byte."""
+
+    def error(self, error: RpcError, http_status: int | None = None) -> None:
+        """End with a JSON-RPC error."""
+
+
+class Unauthenticated(Exception):
+    """No acceptable credential: HTTP 401 with `WWW-Authenticate`."""
+
+
+class NotFound(Exception):
+    """The route names nothing that this principal may know of: HTTP 404."""
+
+
+class Unavailable(Exception):
+    """The hub cannot answer safely now: HTTP 503 with `Retry-After` and the JSON-RPC error."""
+
+    def __init__(self, error: RpcError, retry_after: int = 1) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.retry_after = retry_after
+
+
+class GatewayCore(Protocol):
+    """What the edge needs to know of the rest of the gateway."""
+
+    def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
+        """The principal behind `credentials`, in memory. Raises `Unauthenticated`, `NotFound`, `Unavailable`."""
+
+    async def handle(self, request: Request, reply: Reply) -> None:
+        """Answer one request. Never raises for the upstream's or the policy's sake."""
+
+    async def notified(self, note: Notification) -> None:
+        """Take note of a client's notification."""

@@ -1,0 +1,139 @@
+"""The settings of the hub: one typed table, read once (DESIGN: precedence flag > environment > file > default)."""
+
+import secrets as random
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import platformdirs
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mcphub.core.limits import Limits
+
+
+class HubSettings(BaseSettings):
+    """What `MCPHUB_<NAME>` can set. Lists are comma-separated."""
+
+    model_config = SettingsConfigDict(env_prefix="MCPHUB_", extra="ignore", enable_decoding=False)
+
+    mode: Literal["standalone", "cloud"] = "standalone"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    server_url: str = ""
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("mcphub")))
+    database_url: str = Field(default="", repr=False)
+    database_user: str = ""
+    database_password: str = Field(default="", repr=False)
+    redis_url: str = Field(default="", repr=False)
+    secret_key: str = Field(default="", repr=False)
+    encryption_keys: tuple[str, ...] = Field(default=(), repr=False)
+    sign_in: tuple[str, ...] = ()
+    google_client_id: str = ""
+    google_client_secret: str = Field(default="", repr=False)
+    github_client_id: str = ""
+    github_client_secret: str = Field(default="", repr=False)
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = Field(default="", repr=False)
+    admin_key: str = Field(default="", repr=False)
+    runner: Literal["auto", "e2b", "bubblewrap", "subprocess"] = "auto"
+    allow_stdio: bool | None = None
+    e2b_api_key: str = Field(default="", repr=False)
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    egress_allow: tuple[str, ...] = ()
+    audit_retention_days: int = 365
+    audit_fsync: bool = False
+    email_url: str = Field(default="", repr=False)
+    metrics_token: str = Field(default="", repr=False)
+    log_format: Literal["text", "json"] = "text"
+    log_level: str = "INFO"
+    releases_url: str = ""
+    limits: Limits = Limits()
+
+    @field_validator(
+        "encryption_keys",
+        "sign_in",
+        "allowed_hosts",
+        "allowed_origins",
+        "trusted_proxies",
+        "egress_allow",
+        mode="before",
+    )
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(filter(None, (part.strip() for part in value.split(","))))
+        return value
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _limits(cls, value: Any) -> Any:
+        return Limits().override(value) if isinstance(value, str) else value
+
+
+def load() -> HubSettings:
+    """Read the environment; in standalone mode make the missing secrets in the data directory."""
+    hub = HubSettings()
+    if hub.mode == "standalone":
+        hub = with_own_secrets(hub)
+    return hub
+
+
+def with_own_secrets(hub: HubSettings) -> HubSettings:
+    """Fill in secrets kept under `<data_dir>/secrets/`, one 0600 file each, made on first start."""
+    return hub.model_copy(
+        update={
+            "secret_key": hub.secret_key or _own_secret(hub.data_dir, "secret_key"),
+            "encryption_keys": hub.encryption_keys or (_own_secret(hub.data_dir, "encryption_key"),),
+        }
+    )
+
+
+def _own_secret(data_dir: Path, name: str) -> str:
+    path = data_dir / "secrets" / name
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(random.token_urlsafe(48))
+    return path.read_text().strip()
+
+
+def database(hub: HubSettings) -> dict[str, Any]:
+    """Django's `DATABASES["default"]`: SQLite in the data directory, or what `MCPHUB_DATABASE_URL` names.
+
+    The URL is `postgresql://user:password@host:port/name?pool_min=…&pool_max=…` or `sqlite:///path`.
+    """
+    url = urlsplit(hub.database_url)
+    if not hub.database_url or url.scheme == "sqlite":
+        hub.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": unquote(url.path[1:]) if hub.database_url else str(hub.data_dir / "mcphub.sqlite3"),
+            "OPTIONS": {
+                "timeout": 5,
+                "transaction_mode": "IMMEDIATE",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+            },
+            "TEST": {"NAME": str(hub.data_dir / "test.sqlite3")},
+        }
+    if url.scheme not in {"postgresql", "postgres"}:
+        raise ValueError(f"MCPHUB_DATABASE_URL must start with postgresql:// or sqlite:///, not {url.scheme}://")
+    options = dict(parse_qsl(url.query))
+    pool = {
+        "min_size": int(options.pop("pool_min", 1)),
+        "max_size": int(options.pop("pool_max", 10)),
+        "timeout": float(options.pop("pool_timeout", 2)),
+    }
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(url.path[1:]),
+        "HOST": url.hostname or options.pop("host", ""),
+        "PORT": url.port or "",
+        "USER": hub.database_user or unquote(url.username or ""),
+        "PASSWORD": hub.database_password or unquote(url.password or ""),
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {**options, "pool": pool, "connect_timeout": 2},
+    }

@@ -1,0 +1,28 @@
+"""Identifiers: time-ordered row ids, call ids, and the slug rule."""
+
+import os
+import re
+import time
+import uuid
+from typing import Final
+
+SLUG_PATTERN: Final = r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])"
+SLUG: Final = re.compile(rf"\A{SLUG_PATTERN}\Z")
+
+
+def new_uuid() -> uuid.UUID:
+    """A time-ordered UUID (version 7, RFC 9562 section 5.7), so that rows arrive in index order."""
+    value = bytearray(time.time_ns().__floordiv__(1_000_000).to_bytes(6, "big") + os.urandom(10))
+    value[6] = (value[6] & 0x0F) | 0x70
+    value[8] = (value[8] & 0x3F) | 0x80
+    return uuid.UUID(bytes=bytes(value))
+
+
+def new_call_id() -> str:
+    """A call id: 32 hex digits, time-ordered, unguessable in its last 80 bits."""
+    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+
+
+def is_slug(value: str) -> bool:
+    """Whether `value` is 2–32 lower-case letters, digits and inner hyphens (DESIGN: names)."""
+    return SLUG.match(value) is not None

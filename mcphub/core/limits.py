@@ -1,0 +1,70 @@
+"""Every limit and timeout of the hub in one typed table; `MCPHUB_LIMITS` overrides by name."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Defaults. Names ending in `_s` are seconds, in `_bytes` bytes; others are counts."""
+
+    body_bytes: int = 4 * 1024 * 1024
+    header_s: float = 10
+    body_s: float = 30
+    write_s: float = 30
+    result_bytes: int = 16 * 1024 * 1024
+    event_bytes: int = 4 * 1024 * 1024
+    list_entries: int = 10_000
+    list_pages: int = 100
+    page_size: int = 1_000
+    connect_s: float = 5
+    call_s: float = 60
+    call_hard_s: float = 300
+    person_s: float = 600
+    keepalive_s: float = 15
+    initialize_s: float = 30
+    stop_grace_s: float = 2
+    heartbeat_s: float = 30
+    discovery_s: float = 300
+    backoff_max_s: float = 60
+    sessions: int = 10_000
+    session_idle_s: float = 3_600
+    session_flush_s: float = 60
+    snapshot_poll_s: float = 0.25
+    snapshot_stale_s: float = 5
+    token_cache_s: float = 5
+    drain_s: float = 25
+    audit_queue_rows: int = 10_000
+    audit_queue_bytes: int = 64 * 1024 * 1024
+    audit_arguments_bytes: int = 16 * 1024
+    audit_head_s: float = 60
+    audit_silent_s: float = 60
+    condition_bytes: int = 64 * 1024
+    condition_nodes: int = 2_000
+    stderr_bytes: int = 64 * 1024
+    noise_lines: int = 100
+    sign_in_attempts: int = 10
+    sign_in_window_s: float = 300
+    link_s: float = 900
+
+    def override(self, text: str) -> Self:
+        """Apply `name=value,name=value`. Raises `ValueError` that names each unknown or bad entry."""
+        known = {item.name: item.type for item in fields(self)}
+        changes: dict[str, float] = {}
+        faults = []
+        for entry in filter(None, (part.strip() for part in text.split(","))):
+            name, _, value = entry.partition("=")
+            try:
+                number = int(value) if known[name.strip()] is int else float(value)
+            except KeyError:
+                faults.append(f"unknown limit {name.strip()!r}")
+                continue
+            except ValueError:
+                faults.append(f"{name.strip()} is not a number: {value!r}")
+                continue
+            if number < 0:
+                faults.append(f"{name.strip()} is negative")
+            changes[name.strip()] = number
+        if faults:
+            raise ValueError("; ".join(faults))
+        return replace(self, **changes)  # type: ignore[arg-type]

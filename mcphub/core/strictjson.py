@@ -1,0 +1,76 @@
+"""Strict JSON for what clients send (RFC 8259, and no more): no duplicate keys, no NaN, bounded depth."""
+
+import json
+from typing import Any, Final
+
+MAX_DEPTH: Final = 64
+
+
+class BadJson(ValueError):
+    """The text is not acceptable JSON; the message says why in a few words."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadJson("duplicate key")
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise BadJson(f"{name} is not JSON")
+
+
+def _bounded_float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise BadJson("number out of range")
+    return value
+
+
+_decoder: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_bounded_float
+)
+
+
+def loads(body: bytes) -> Any:
+    """Parse UTF-8 JSON text. Raises `BadJson` for anything that two parsers could read differently."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadJson("not UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise BadJson("byte order mark")
+    if too_deep(text):
+        raise BadJson(f"nested deeper than {MAX_DEPTH}")
+    try:
+        return _decoder.decode(text)
+    except BadJson:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise BadJson("malformed JSON") from error
+
+
+def too_deep(text: str) -> bool:
+    """Whether brackets outside strings nest deeper than `MAX_DEPTH`; cheap for shallow text."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    inside = escaped = False
+    for char in text:
+        if inside:
+            if escaped:
+                escaped = False
+            elif char == "\\":
+                escaped = True
+            elif char == '"':
+                inside = False
+        elif char == '"':
+            inside = True
+        elif char in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif char in "]}":
+            depth -= 1
+    return False

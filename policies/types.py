@@ -1,0 +1,110 @@
+"""The values that policy is made of. Pure: no Django, no I/O."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from mcphub.core.principal import NO_ATTRIBUTES
+
+Effect = Literal["allow", "deny", "ask"]
+Kind = Literal["tool", "prompt", "resource", "template"]
+KINDS: Final[tuple[Kind, ...]] = ("tool", "prompt", "resource", "template")
+
+
+class Risk(StrEnum):
+    """What a definition may do to the world, from harmless to dangerous."""
+
+    READ = "read"
+    WRITE = "write"
+    EXTERNAL = "external"
+    DESTRUCTIVE = "destructive"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One ordered line of policy as its author wrote it; the lowest priority number comes first.
+
+    `roles`, `upstreams`, `tools`, `applications` are globs (`*`, `?`), empty means any; `condition` is CEL.
+    """
+
+    id: str
+    name: str
+    priority: int
+    effect: Effect
+    kinds: tuple[Kind, ...] = ("tool",)
+    roles: tuple[str, ...] = ()
+    upstreams: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    risks: tuple[Risk, ...] = ()
+    applications: tuple[str, ...] = ()
+    condition: str = ""
+    reason: str = ""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A role's access to one upstream; `tools` holds explicit per-definition switches, which beat `access`."""
+
+    role: str
+    upstream: str
+    access: Literal["none", "read-only", "all", "custom"]
+    tools: Mapping[tuple[Kind, str], bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSpec:
+    """A role: what it reaches on upstreams that no grant of its own mentions (auto-grant)."""
+
+    name: str
+    auto_grant: Literal["none", "read-only", "all"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a call would reach: `name` is the original tool or prompt name, or the resource URI."""
+
+    kind: Kind
+    upstream: str
+    name: str
+    risk: Risk
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """Everything a decision depends on. `arguments` is called at most once, and only if a condition needs it."""
+
+    target: Target
+    roles: frozenset[str]
+    application: str = ""
+    principal: Mapping[str, Any] = NO_ATTRIBUTES
+    client: Mapping[str, Any] = NO_ATTRIBUTES
+    arguments: Callable[[], Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceLine:
+    """Why one rule did or did not match."""
+
+    rule: str
+    matched: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome with its reason; `rule` is the id of the rule behind it, or "" for the default."""
+
+    effect: Effect
+    rule: str
+    reason: str
+    trace: tuple[TraceLine, ...] = ()
+
+
+class Listing(StrEnum):
+    """Whether a definition may be shown: callable for some arguments, or for none."""
+
+    SHOWN = "shown"
+    HIDDEN = "hidden"

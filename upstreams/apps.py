@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class UpstreamsConfig(AppConfig):
+    name = "upstreams"
+    label = "upstreams"
+    default_auto_field = "django.db.models.BigAutoField"

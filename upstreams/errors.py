@@ -1,0 +1,96 @@
+"""What can go wrong on the way to an upstream. One family; each class knows how a call ended.
+
+`reason` is one of the closed list of DESIGN §5; `outcome` says whether the call may have run.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+Outcome = Literal["not_sent", "failed", "unknown", "completed"]
+
+
+class UpstreamError(Exception):
+    """Base. `text` is one plain sentence for people: never a URL, header, stack or token."""
+
+    reason: ClassVar[str] = "upstream_error"
+    outcome: Outcome = "unknown"
+    retryable: bool = False
+
+    def __init__(self, text: str, *, outcome: Outcome | None = None, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        self.retry_after = retry_after
+        if outcome is not None:
+            self.outcome = outcome
+
+
+class Unreachable(UpstreamError):
+    reason = "unreachable"
+    outcome = "not_sent"
+    retryable = True
+
+
+class Lost(UpstreamError):
+    reason = "lost"
+
+
+class TimedOut(UpstreamError):
+    reason = "timeout"
+
+
+class ProtocolFault(UpstreamError):
+    reason = "protocol"
+
+
+class TooLarge(UpstreamError):
+    reason = "too_large"
+
+
+class TlsFault(UpstreamError):
+    reason = "tls"
+    outcome = "not_sent"
+
+
+class EgressRefused(UpstreamError):
+    reason = "egress_blocked"
+    outcome = "not_sent"
+
+
+class UpstreamFailed(UpstreamError):
+    reason = "upstream_error"
+    outcome = "failed"
+
+
+class BreakerOpen(UpstreamError):
+    reason = "breaker_open"
+    outcome = "not_sent"
+    retryable = True
+
+
+class NeedsConnection(UpstreamError):
+    reason = "needs_connection"
+    outcome = "not_sent"
+
+
+class NeedsScope(UpstreamError):
+    reason = "needs_scope"
+    outcome = "not_sent"
+
+
+class RateLimited(UpstreamError):
+    reason = "rate_limited"
+    outcome = "not_sent"
+    retryable = True
+
+
+class Cancelled(UpstreamError):
+    reason = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class RpcError:
+    """A JSON-RPC error that the upstream itself answered; relayed, not raised."""
+
+    code: int
+    message: str
+    data: Any = None

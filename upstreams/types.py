@@ -1,0 +1,114 @@
+"""The values that cross the seam between the gateway and the upstreams."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+from upstreams.errors import RpcError
+
+Era = Literal["handshake", "modern"]
+Transport = Literal["auto", "http", "sse", "stdio", "agent"]
+Sharing = Literal["shared", "per-user", "per-session"]
+
+MODERN: Final = "2026-07-28"
+HANDSHAKE_REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSpec:
+    """How to reach one upstream: its row at one revision, variables filled in. Secrets are inside: no repr.
+
+    `era` is what a probe found ("" = not probed yet); times are seconds. `revision` changes whenever
+    anything changes that a running connection would have to be made anew for.
+    """
+
+    id: str
+    org_id: str
+    slug: str
+    revision: int
+    transport: Transport
+    url: str = ""
+    command: str = field(default="", repr=False)
+    args: tuple[str, ...] = field(default=(), repr=False)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sharing: Sharing = "shared"
+    era: Era | Literal[""] = ""
+    connect_s: float = 5
+    call_s: float = 60
+    call_hard_s: float = 300
+    heartbeat_s: float = 30
+    discovery_s: float = 300
+    egress_allow: tuple[str, ...] = ()
+    idempotent: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFacts:
+    """What this client declared, already narrowed by policy: the most that an upstream may be offered."""
+
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
+    log_level: str = ""
+
+
+class Sink(Protocol):
+    """Where messages go that an upstream sends while an exchange is under way."""
+
+    def notify(self, method: str, params: Mapping[str, Any]) -> None:
+        """A notification that belongs to this exchange (progress without its token, log message)."""
+
+    async def ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | RpcError:
+        """A request of the upstream to the client whose call caused it (sampling, elicitation, roots)."""
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One request to an upstream, in the upstream's own names. The connection mints its JSON-RPC id.
+
+    `params` carries no reserved `_meta` keys and no progress token; the connection adds what the
+    upstream's era needs. `holder` is the sharing scope: "" (shared), a principal id, or a session id.
+    `resend` marks what may be sent twice: lists, reads, and tools that the operator marked idempotent.
+    """
+
+    method: str
+    params: dict[str, Any]
+    sink: Sink
+    client: ClientFacts = field(default_factory=ClientFacts)
+    holder: str = ""
+    progress: bool = False
+    resend: bool = False
+    call_id: str = ""
+    trace: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: `result` is the untouched JSON text of the result object, unless `error` is set."""
+
+    era: Era
+    result: bytes = b""
+    error: RpcError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What an upstream said of itself when the connection was made (initialize or server/discover)."""
+
+    era: Era
+    revision: str
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
+    instructions: str = ""
+
+
+class Link(Protocol):
+    """A live connection with one upstream, made and owned by `upstreams.connections`."""
+
+    facts: ServerFacts
+
+    async def request(self, exchange: Exchange) -> Answer:
+        """Send and wait. Raises `UpstreamError`; cancelling the task cancels the call upstream."""
+
+    async def close(self) -> None:
+        """End it and everything it started. Pending requests end as `Lost`."""

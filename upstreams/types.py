@@ -41,6 +41,8 @@ class UpstreamSpec:
     discovery_s: float = 300
     egress_allow: tuple[str, ...] = ()
     idempotent: frozenset[str] = frozenset()
+    aliases: tuple[str, ...] = ()
+    payload_mode: str = "redacted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ Saving, deleting, `update()` and the bulk calls all raise `Org.config_version` i
 makes the change. Columns named in `unversioned` (last used, health) do not.
 """
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from django.db import models, transaction
@@ -13,11 +14,30 @@ from django.db.models import F
 M = TypeVar("M", bound="Versioned")
 
 
+listeners: list[Callable[[], None]] = []
+_announced = itertools.count(1)
+_last_announced = 0
+
+
 def bump(org_ids: Iterable[Any]) -> None:
-    """Raise the config version of these orgs, inside the caller's transaction."""
+    """Raise the config version of these orgs, inside the caller's transaction; announce it after commit."""
     from mcphub.accounts.models import Org
 
     Org.objects.filter(pk__in=set(org_ids)).update(config_version=F("config_version") + 1)
+    transaction.on_commit(announce)
+
+
+def announce() -> None:
+    """Tell this process's snapshot that a change was committed."""
+    global _last_announced
+    _last_announced = next(_announced)
+    for listener in listeners:
+        listener()
+
+
+def announced() -> int:
+    """How many changes this process has announced."""
+    return _last_announced
 
 
 class VersionedQuerySet(models.QuerySet[M], Generic[M]):

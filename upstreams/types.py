@@ -41,6 +41,9 @@ class UpstreamSpec:
     discovery_s: float = 300
     egress_allow: tuple[str, ...] = ()
     idempotent: frozenset[str] = frozenset()
+    name: str = ""
+    payload_mode: str = "redacted"
+    path_alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)

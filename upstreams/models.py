@@ -127,12 +127,15 @@ class Upstream(Versioned):
         return (self.url, self.command, *self.args, *self.env.values(), *self.headers.values())
 
     def save(self, *args: Any, **kwargs: Any) -> None:
+        only = kwargs.get("update_fields")
+        adding = self._state.adding
         with transaction.atomic():
-            only = kwargs.get("update_fields")
-            if not self._state.adding and (only is None or not set(self.CONNECTION_FIELDS).isdisjoint(only)):
+            if not adding and (only is None or not set(self.CONNECTION_FIELDS).isdisjoint(only)):
                 self._raise_revision()
                 kwargs["update_fields"] = only and {*only, "revision"}
             super().save(*args, **kwargs)
+            if adding:
+                UpstreamState.objects.get_or_create(upstream=self)
 
     def _raise_revision(self) -> None:
         stored = Upstream.objects.select_for_update().get(pk=self.pk)
@@ -238,7 +241,7 @@ class DefinitionVersion(models.Model):
 
 
 class CatalogueEntry(Versioned):
-    """Who has which definition now, in the upstream's order. `holder` is "" for everybody, or a principal id."""
+    """Who has which definition now: `holder` is "" for everybody, or a principal id."""
 
     org_path: ClassVar[str] = "definition__upstream__org"
 
@@ -246,10 +249,8 @@ class CatalogueEntry(Versioned):
     definition = models.ForeignKey(Definition, on_delete=models.CASCADE, related_name="entries")
     version = models.ForeignKey(DefinitionVersion, on_delete=models.CASCADE, related_name="+")
     holder = models.CharField(max_length=120, blank=True, default="")
-    position = models.PositiveIntegerField(default=0)
 
     class Meta:
-        ordering = ("position",)
         constraints = (models.UniqueConstraint(fields=("definition", "holder"), name="one_entry_per_holder"),)
 
     def __str__(self) -> str:

@@ -49,7 +49,7 @@ class UpstreamHealth:
     name: str
     enabled: bool
     state: str
-    since: datetime | None
+    since: datetime
     era: str
     tools: int
     last_error: str
@@ -122,7 +122,7 @@ def _spec(row: Upstream) -> UpstreamSpec:
         env=_filled(row.env, values),
         headers=_filled(row.headers, values),
         sharing=_sharing(row),
-        era=_known_era(row),
+        era=cast(Any, row.state.era),
         connect_s=_or(row.connect_s, limits.connect_s),
         call_s=_or(row.call_s, limits.call_s),
         call_hard_s=_or(row.call_hard_s, limits.call_hard_s),
@@ -147,11 +147,6 @@ def _or(own: float | None, limit: float) -> float:
     return limit if own is None else own
 
 
-def _known_era(row: Upstream) -> Any:
-    state = getattr(row, "state", None)
-    return state.era if state else ""
-
-
 def stdio_allowed() -> bool:
     """Whether this installation may start commands: as set, else in standalone only."""
     allowed: bool | None = settings.HUB.allow_stdio
@@ -174,10 +169,10 @@ def data_folder(row: Upstream) -> Path:
 
 
 def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
-    """Everything that the org's upstreams offer now, by upstream, kind and the upstream's own order."""
+    """Everything that the org's upstreams offer now, by upstream, kind and name."""
     entries = (
         CatalogueEntry.objects.for_org(org_id)
-        .order_by("definition__upstream__slug", "definition__kind", "position", "definition__name")
+        .order_by("definition__upstream__slug", "definition__kind", "definition__name")
         .values_list(
             "definition__upstream_id",
             "definition__upstream__slug",
@@ -220,17 +215,16 @@ def org_health(org_id: Any) -> list[UpstreamHealth]:
 
 
 def _health(row: Any) -> UpstreamHealth:
-    state: UpstreamState | None = getattr(row, "state", None)
     return UpstreamHealth(
         id=str(row.pk),
         slug=row.slug,
         name=row.name,
         enabled=row.enabled,
-        state=state.state if state else UpstreamState.State.NEW.value,
-        since=state.since if state else None,
-        era=state.era if state else "",
+        state=row.state.state,
+        since=row.state.since,
+        era=row.state.era,
         tools=row.tools,
-        last_error=state.last_error if state else "",
+        last_error=row.state.last_error,
         fault=config_fault(row),
     )
 

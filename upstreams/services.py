@@ -1,6 +1,6 @@
 """What others may do to upstreams. Everything blocks on the database: call it in a thread from the loop."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -70,10 +70,25 @@ def _facts(facts: ServerFacts) -> dict[str, Any]:
     return {
         "era": facts.era,
         "protocol": facts.revision[:12],
-        "capabilities": dict(facts.capabilities),
-        "server_info": dict(facts.info),
-        "instructions": facts.instructions.replace("\0", "")[:INSTRUCTIONS_CHARS],
+        "capabilities": _storable(facts.capabilities),
+        "server_info": _storable(facts.info),
+        "instructions": _text(facts.instructions)[:INSTRUCTIONS_CHARS],
     }
+
+
+def _storable(value: Any) -> Any:
+    """JSON as every database takes it: text without NUL and lone surrogates."""
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, Mapping):
+        return {_text(name): _storable(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(inner) for inner in value]
+    return value
+
+
+def _text(value: str) -> str:
+    return value.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _secrets(upstream_id: Any) -> Collection[str]:
@@ -92,7 +107,7 @@ def _secrets(upstream_id: Any) -> Collection[str]:
 def _clean(text: str, secrets: Iterable[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, MASK)
-    return text.replace("\0", "")
+    return _text(text)
 
 
 def mark_refresh_due(upstream_ids: Iterable[Any]) -> int:

@@ -9,6 +9,7 @@ from upstreams import naming
 from upstreams.models import Upstream
 from upstreams.serversfile import EntryReader, Remark, entries_of, fields_of
 
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One upstream of the document. `fields` are columns of `Upstream`; secrets are inside: no repr.

@@ -131,7 +131,7 @@ def _spec(row: Upstream) -> UpstreamSpec:
         egress_allow=tuple(row.egress_allow),
         idempotent=frozenset(row.idempotent),
         payload_mode=row.payload_mode or "redacted",
-        path_alias=row.path_alias,
+        aliases=(row.path_alias,) if row.path_alias else (),
     )
 
 

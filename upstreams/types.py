@@ -41,9 +41,9 @@ class UpstreamSpec:
     discovery_s: float = 300
     egress_allow: tuple[str, ...] = ()
     idempotent: frozenset[str] = frozenset()
-    name: str = ""
+    aliases: tuple[str, ...] = ()
     payload_mode: str = "redacted"
-    path_alias: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

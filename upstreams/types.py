@@ -43,6 +43,7 @@ class UpstreamSpec:
     idempotent: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
     payload_mode: str = "redacted"
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

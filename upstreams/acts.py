@@ -61,6 +61,6 @@ def _record(
 ) -> None:
     if isinstance(row, Definition):
         upstream = row.upstream
-        acts.record(by, upstream.org, f"{verb} definition", f"{upstream.slug}/{row.kind}/{row.name}", before, after)
+        acts.record(by, upstream.org, f"definition.{verb}", f"{upstream.slug}/{row.kind}/{row.name}", before, after)
     else:
-        acts.record(by, row.org, f"{verb} upstream", row.slug, before, after)
+        acts.record(by, row.org, f"upstream.{verb}", row.slug, before, after)

@@ -66,7 +66,8 @@ class _Store:
             for kind, name in self.items
             if (kind, name) not in self.definitions
         ]
-        Definition.objects.bulk_create(new)
+        if new:
+            Definition.objects.bulk_create(new)
         self.definitions |= {(row.kind, row.name): row for row in new}
 
     def _add_versions(self) -> None:
@@ -79,7 +80,8 @@ class _Store:
             for key, (item, risk) in self.items.items()
             if (self.definitions[key].pk, item.digest) not in self.versions
         ]
-        DefinitionVersion.objects.bulk_create(new)
+        if new:
+            DefinitionVersion.objects.bulk_create(new)
         self.versions |= {(row.definition_id, row.digest): row.pk for row in new}
         self._set_current()
 
@@ -109,7 +111,8 @@ class _Store:
                 entry.version_id = version
                 changed[key] = entry
         gone = {key: entry for key, entry in had.items() if key not in self.items}
-        CatalogueEntry.objects.bulk_create(new.values())
+        if new:
+            CatalogueEntry.objects.bulk_create(new.values())
         CatalogueEntry.objects.bulk_update(changed.values(), ["version"], batch_size=CHUNK)
         for chunk in _chunks(entry.pk for entry in gone.values()):
             CatalogueEntry.objects.filter(pk__in=chunk).delete()

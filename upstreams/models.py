@@ -219,11 +219,13 @@ class Definition(Versioned):
         return self.name
 
 
-class DefinitionVersion(models.Model):
-    """One text that an upstream gave for a definition. Never changed, never deleted: together, the ledger.
+class DefinitionVersion(Versioned):
+    """One text that an upstream gave for a definition. The text never changes: together, the ledger.
 
-    `digest` is the SHA-256 (hex) of the canonical text, `body` the JSON as it came first.
+    `digest` is the SHA-256 (hex) of the canonical text, `body` the JSON as it came first, `risk` the class found.
     """
+
+    org_path: ClassVar[str] = "definition__upstream__org"
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     definition = models.ForeignKey(Definition, on_delete=models.CASCADE, related_name="versions")

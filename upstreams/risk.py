@@ -55,10 +55,10 @@ LEADING: Final[Mapping[str, Risk]] = {
         "peek preview print read resolve retrieve return scan search select show stat status "
         "summarize tail translate validate verify view",
     ),
-    **_words(Risk.WRITE, "add build commit copy lock log mark merge open post put register schedule set start tag"),
+    **_words(Risk.WRITE, "add build commit copy lock log mark merge open put register schedule set start tag"),
     **_words(
         Risk.EXTERNAL,
-        "buy call charge email forward invite mail message notify order pay purchase share sms transfer",
+        "buy call charge email forward invite mail message notify order pay post purchase share sms transfer",
     ),
     **_words(Risk.DESTRUCTIVE, "cancel close disable eval run shell stop"),
     **_words(Risk.ADMIN, "admin administer authorize"),

@@ -1,6 +1,7 @@
 """Reading the text of an `mcpServers` file: columns of `Upstream`, or every fault with its place."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from shutil import which
@@ -36,6 +37,12 @@ KNOWN: Final = frozenset(
     }
 )
 OAUTH: Final[Mapping[str, type]] = {"client_id": str, "client_secret": str, "scopes": list}
+PAIR_NAMES: Final[Mapping[str, re.Pattern[str]]] = {
+    "env": re.compile(r"\A[^=\s\0]+\Z"),
+    "headers": re.compile(r"\A[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z"),
+    "variables": variables.NAME,
+}
+HEADER_VALUE: Final = re.compile(r"\A[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 MAX_BYTES: Final = 1024 * 1024
 MAX_NAME: Final = 80
 HIDDEN_PREFIX: Final = "MCPHUB_"
@@ -89,10 +96,11 @@ class EntryReader:
         pairs = {}
         for name, inner in value.items():
             text = self._scalar(f"{key}.{name}", inner)
-            if not name or any(char in name for char in "\r\n\0=" if key == "env" or char != "="):
-                self.fault(f"{key}.{name}", "is not a usable name")
-            elif text is not None:
-                pairs[name] = text
+            if text is None:
+                continue
+            if fault := pair_fault(key, name, text):
+                self.fault(f"{key}.{name}", fault)
+            pairs[name] = text
         return pairs
 
     def _scalar(self, place: str, value: Any) -> str | None:
@@ -102,6 +110,15 @@ class EntryReader:
             return value
         self.fault(place, "must be text")
         return None
+
+
+def pair_fault(key: str, name: str, value: str) -> str:
+    """Why this pair cannot stand in `env`, `headers` or `variables`, in a few words; "" when it can."""
+    if not PAIR_NAMES[key].match(name):
+        return f"“{name}” is not a usable name"
+    if key == "headers" and not HEADER_VALUE.match(value):
+        return f"the value of “{name}” has line breaks or other control characters"
+    return ""
 
 
 def entries_of(document: str | bytes, faults: list[Remark]) -> dict[str, Mapping[str, Any]]:

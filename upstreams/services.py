@@ -8,18 +8,26 @@ from django.conf import settings
 
 from mcphub.core.clock import now
 from mcphub.core.keyring import KeyringError
+from upstreams.applying import ImportRefused, SyncReport, apply_import, sync_file
 from upstreams.catalogue import StoreReport, forget_holder, reclassify, store_catalogue
+from upstreams.importing import ImportPlan, plan_import
 from upstreams.models import Upstream, UpstreamState
 from upstreams.types import ServerFacts
 
 __all__ = [
+    "ImportPlan",
+    "ImportRefused",
     "StoreReport",
+    "SyncReport",
+    "apply_import",
     "forget_holder",
     "mark_refresh_due",
     "mark_restart_due",
+    "plan_import",
     "reclassify",
     "record_state",
     "store_catalogue",
+    "sync_file",
     "take_refresh",
     "take_restart",
 ]

@@ -1,0 +1,33 @@
+// Drives one of the official TypeScript clients: a JSON script on standard input, a JSON transcript on standard output.
+// in:  {sdk: "1" | "2", pin: revision or "", url, headers, steps: [[method of the client, argument], …]}
+// out: {revision, answers: [{result} or {error: {code, message, data}}]}
+
+const script = JSON.parse(await new Response(process.stdin).text());
+
+const { Client, StreamableHTTPClientTransport } =
+  script.sdk === "1"
+    ? {
+        ...(await import("@modelcontextprotocol/sdk/client/index.js")),
+        ...(await import("@modelcontextprotocol/sdk/client/streamableHttp.js")),
+      }
+    : await import("@modelcontextprotocol/client");
+
+const options = { capabilities: {} };
+if (script.pin) options.versionNegotiation = { mode: { pin: script.pin } };
+const client = new Client({ name: "harness", version: "1" }, options);
+const transport = new StreamableHTTPClientTransport(new URL(script.url), {
+  requestInit: { headers: script.headers },
+});
+await client.connect(transport);
+
+const answers = [];
+for (const [method, argument] of script.steps) {
+  try {
+    answers.push({ result: await client[method](argument) });
+  } catch ({ code, message, data }) {
+    answers.push({ error: { code, message, data } });
+  }
+}
+const revision = client.getNegotiatedProtocolVersion?.() ?? transport.protocolVersion;
+await client.close();
+console.log(JSON.stringify({ revision, answers }));

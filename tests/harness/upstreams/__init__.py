@@ -1,0 +1,74 @@
+"""Upstreams of either era, each a program to run."""
+
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.harness import node
+from tests.harness.hub import ROOT
+from tests.harness.processes import Process, free_port
+from tests.harness.waiting import until
+
+SDK_SERVER = "tests.harness.upstreams.sdk_server"
+
+
+def sdk_stdio(marks: Path) -> dict[str, Any]:
+    """The entry of a servers file for the SDK's server over stdio."""
+    environment = {"MARKS": str(marks), "PYTHONPATH": str(ROOT)}
+    return {"command": sys.executable, "args": ["-m", SDK_SERVER], "env": environment}
+
+
+def time_stdio() -> dict[str, Any]:
+    """The entry for `mcp-server-time`."""
+    return {"command": sys.executable, "args": ["-m", "mcp_server_time", "--local-timezone=UTC"]}
+
+
+def everything_stdio() -> dict[str, Any]:
+    """The entry for `@modelcontextprotocol/server-everything` over stdio."""
+    program, *arguments = node.command("mcp-server-everything", "stdio")
+    return {"command": program, "args": arguments}
+
+
+def memory_stdio(file: Path) -> dict[str, Any]:
+    """The entry for `@modelcontextprotocol/server-memory`, which keeps its graph in `file`."""
+    program, *arguments = node.command("mcp-server-memory")
+    return {"command": program, "args": arguments, "env": {"MEMORY_FILE_PATH": str(file)}}
+
+
+@contextmanager
+def sdk_http(folder: Path) -> Iterator[str]:
+    """The SDK's server over streamable HTTP; gives its URL. Marks go to `folder/marks`."""
+    environment = {"MARKS": str(folder / "marks"), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    port = free_port()
+    with listening([sys.executable, "-m", SDK_SERVER, str(port)], port, folder / "sdk.log", environment):
+        yield f"http://127.0.0.1:{port}/mcp"
+
+
+@contextmanager
+def everything_http(folder: Path, transport: str = "streamableHttp") -> Iterator[str]:
+    """`server-everything` over `streamableHttp` or `sse`; gives its URL."""
+    port = free_port()
+    command = node.command("mcp-server-everything", transport)
+    path = {"streamableHttp": "/mcp", "sse": "/sse"}[transport]
+    with listening(command, port, folder / "everything.log", {**node.environment(), "PORT": str(port)}):
+        yield f"http://127.0.0.1:{port}{path}"
+
+
+@contextmanager
+def listening(command: Sequence[str], port: int, log: Path, env: Mapping[str, str]) -> Iterator[Process]:
+    """Run a program until the block ends; the block begins once it accepts connections on `port`."""
+    process = Process(command, log, env=env)
+    try:
+        until(f"a listener on port {port}", lambda: _accepts(process, port), 30)
+        yield process
+    finally:
+        process.stop()
+
+
+def _accepts(process: Process, port: int) -> bool:
+    process.expect_running()
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

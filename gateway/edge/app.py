@@ -69,6 +69,7 @@ class EdgeApp:
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         outlet = Outlet(receive, send, self.config.limits)
         try:
+            await self._core.fresh()
             incoming = self._admit(scope, outlet)
             if incoming is None:
                 await outlet.answer(204, headers=preflight(dict(scope["headers"]), outlet.cors))

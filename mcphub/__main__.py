@@ -3,13 +3,31 @@
 import os
 import sys
 
+from mcphub.core import env, flags
+
+USAGE: int = 2
+
 
 def main() -> None:
-    """Run the management command named in `sys.argv[1]`."""
+    """Run the management command named in `sys.argv[1]`, after the settings proved readable."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcphub.settings")
+    try:
+        given, argv = flags.read(sys.argv)
+        env.use(given)
+        env.load()
+    except flags.BadFlags as fault:
+        sys.exit(_say([str(fault)]))
+    except env.SettingsFault as fault:
+        sys.exit(_say(fault.faults))
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    execute_from_command_line(argv)
+
+
+def _say(faults: "list[str] | tuple[str, ...]") -> int:
+    for fault in faults:
+        sys.stderr.write(f"mcphub: {fault}\n")
+    return USAGE
 
 
 if __name__ == "__main__":

@@ -1,9 +1,86 @@
-"""The ASGI application."""
+"""The ASGI application: health and the MCP endpoints are answered before Django sees the request."""
 
+import asyncio
 import os
+from typing import Any
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcphub.settings")
+django: Any = get_asgi_application()
 
-application = get_asgi_application()
+from channels.routing import ProtocolTypeRouter  # noqa: E402  # needs the application registry above
+from django.conf import settings  # noqa: E402
+
+from gateway.edge import paths  # noqa: E402
+from gateway.runtime import runtime  # noqa: E402
+from gateway.server.drain import Receive, Scope, Send  # noqa: E402
+from mcphub import health  # noqa: E402
+
+_starting: "asyncio.Task[None] | None" = None
+
+
+async def start() -> None:
+    """Start the background work of this process, once, whoever asks first."""
+    global _starting
+    if _starting is None:
+        _starting = asyncio.get_running_loop().create_task(runtime().start(), name="runtime-start")
+    await asyncio.shield(_starting)
+
+
+async def stop() -> None:
+    """End the background work."""
+    global _starting
+    if _starting is not None:
+        await asyncio.wait({_starting})
+        _starting = None
+        await runtime().stop()
+
+
+async def http(scope: Scope, receive: Receive, send: Send) -> None:
+    """Hand the request to health, to the MCP edge or to Django, by its path below the hub's prefix."""
+    prefix = settings.START.path_prefix
+    path = scope["path"]
+    if path in health.PATHS:
+        await health.application(scope, receive, send)
+        return
+    if prefix:
+        if path != prefix and not path.startswith(prefix + "/"):
+            await not_found(send)
+            return
+        path = path[len(prefix) :] or "/"
+        scope = {**scope, "path": path}
+    if paths.parse(path) is not None:
+        await start()
+        await runtime().edge_app(scope, receive, send)
+    else:
+        await django(scope, receive, send)
+
+
+async def not_found(send: Send) -> None:
+    """404, for what lies outside the hub's prefix."""
+    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """No path takes WebSockets yet: refuse before accepting."""
+    await receive()
+    await send({"type": "websocket.close", "code": 1000})
+
+
+async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+    """Start and stop with the server, where the server says when."""
+    await receive()
+    try:
+        await start()
+    except Exception as error:  # noqa: BLE001  # whatever it was, the server must be told so that it ends
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await stop()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+application: Any = ProtocolTypeRouter({"http": http, "websocket": websocket, "lifespan": lifespan})

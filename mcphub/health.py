@@ -1,1 +1,122 @@
-"""Health endpoints."""
+"""`/live`, `/ready`, `/health`, `/healthz`: raw ASGI in front of Django, so that they answer when it cannot."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import redis.asyncio
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from gateway.runtime import runtime
+from gateway.server.drain import Receive, Scope, Send, drain
+from mcphub.core.aio import in_thread
+
+PART_S: Final = 2
+"""How long one part of `/ready` may take, in seconds."""
+
+Answer = tuple[int, dict[str, Any]]
+
+
+async def live() -> Answer:
+    """The loop answers; says nothing of anything else."""
+    return 200, {"status": "ok"}
+
+
+async def healthz() -> Answer:
+    """Whether a balancer should send new requests here."""
+    return (503, {"status": "draining"}) if drain().draining else (200, {"status": "ok"})
+
+
+async def ready() -> Answer:
+    """Whether calls can be served: 503 names the parts that are not there."""
+    faults = dict(zip(PARTS, await asyncio.gather(*(_fault(part) for part in PARTS.values())), strict=True))
+    missing = {name: words for name, words in faults.items() if words}
+    return (503, {"status": "unready", "parts": missing}) if missing else (200, {"status": "ready"})
+
+
+async def _fault(part: Callable[[], Awaitable[str]]) -> str:
+    try:
+        async with asyncio.timeout(PART_S):
+            return await part()
+    except TimeoutError:
+        return f"no answer within {PART_S} s"
+
+
+async def _database() -> str:
+    return await in_thread(_database_fault)
+
+
+def _database_fault() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "not reachable"
+    return ""
+
+
+_migrated = False
+
+
+async def _migrations() -> str:
+    global _migrated
+    if not _migrated:
+        _migrated = await in_thread(is_migrated)
+    return "" if _migrated else "not applied: run the migrate command"
+
+
+def is_migrated() -> bool:
+    """Whether every migration of this code is applied; False when the database does not answer."""
+    try:
+        executor = MigrationExecutor(connection)
+        return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError:
+        return False
+
+
+async def _snapshot() -> str:
+    return "" if runtime().ready.is_set() else "not loaded, or older than allowed"
+
+
+async def _redis() -> str:
+    if not settings.HUB.redis_url:
+        return ""
+    client = redis.asyncio.from_url(settings.HUB.redis_url, socket_connect_timeout=PART_S)
+    try:
+        await client.ping()
+    except (redis.exceptions.RedisError, OSError):
+        return "not reachable"
+    finally:
+        await client.aclose()
+    return ""
+
+
+PARTS: Final[dict[str, Callable[[], Awaitable[str]]]] = {
+    "database": _database,
+    "migrations": _migrations,
+    "snapshot": _snapshot,
+    "redis": _redis,
+}
+
+PATHS: Final[dict[str, Callable[[], Awaitable[Answer]]]] = {
+    "/live": live,
+    "/ready": ready,
+    "/health": live,
+    "/healthz": healthz,
+}
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one of `PATHS` with JSON."""
+    status, document = await PATHS[scope["path"]]()
+    body = json.dumps(document).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -6,6 +6,7 @@ from typing import Any
 from mcphub.core import env
 
 HUB = env.load()
+START = env.start_options()
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 ROOT_DIR = PACKAGE_DIR.parent if (PACKAGE_DIR.parent / "templates").is_dir() else PACKAGE_DIR
@@ -13,9 +14,9 @@ ROOT_DIR = PACKAGE_DIR.parent if (PACKAGE_DIR.parent / "templates").is_dir() els
 SECRET_KEY = HUB.secret_key
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
+FORCE_SCRIPT_NAME = START.script_name or None
 
 INSTALLED_APPS = [
-    "daphne",
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -71,8 +72,7 @@ LOGIN_URL = "/sign-in/"
 LOGIN_REDIRECT_URL = "/"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 
-STATIC_URL = "/static/"
-STATIC_ROOT = HUB.data_dir / "static"
+STATIC_URL = "static/"
 STATICFILES_DIRS = [ROOT_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 

@@ -41,6 +41,9 @@ class UpstreamSpec:
     discovery_s: float = 300
     egress_allow: tuple[str, ...] = ()
     idempotent: frozenset[str] = frozenset()
+    aliases: tuple[str, ...] = ()
+    payload_mode: str = "redacted"
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

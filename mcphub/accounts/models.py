@@ -1,24 +1,57 @@
 """People, organisations, who belongs where, and the keys of machines."""
 
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
-from django.db import models
+from django.db import models, transaction
+from django.db.models import F
 
-from mcphub.accounts.versioned import Versioned
+from mcphub.accounts.versioned import Versioned, announce, bump
 from mcphub.core.ids import new_uuid
 
+UNSEEN_BY_SNAPSHOT: Final = frozenset({"last_login", "password"})
 
-class UserManager(BaseUserManager["User"]):
+
+class UserQuerySet(models.QuerySet["User"]):
+    """Raises the version of every org of the people that it changes."""
+
+    def _orgs(self) -> list[Any]:
+        return list(Membership.objects.filter(user__in=self.order_by()).values_list("org_id", flat=True))
+
+    def update(self, **changes: Any) -> int:
+        if UNSEEN_BY_SNAPSHOT.issuperset(changes):
+            return super().update(**changes)
+        with transaction.atomic(using=self.db):
+            orgs = self._orgs()
+            count = super().update(**changes)
+            bump(orgs)
+        return count
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        with transaction.atomic(using=self.db):
+            orgs = self._orgs()
+            done = super().delete()
+            bump(orgs)
+        return done
+
+
+class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]  # a class made at run time
     def create_user(self, email: str, password: str | None = None, **extra: Any) -> "User":
         """A person known by e-mail; without a password until they set one."""
-        user = self.model(email=email.strip().lower(), **extra)
+        user: User = self.model(email=normal_email(email), **extra)
         user.set_password(password) if password else user.set_unusable_password()
         user.save(using=self._db)
         return user
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        return self.get(email=(username or "").strip().lower())
+        found: User = self.get(email=normal_email(username or ""))
+        return found
+
+
+def normal_email(text: str) -> str:
+    """The one spelling under which a person is stored and found."""
+    return text.strip().lower()
 
 
 class User(AbstractBaseUser, PermissionsMixin):
@@ -41,6 +74,39 @@ class User(AbstractBaseUser, PermissionsMixin):
     def __str__(self) -> str:
         return self.email
 
+    @property
+    def is_staff(self) -> bool:
+        """Asked by parts of Django's admin; who may open it is decided by rights in orgs."""
+        return self.is_superuser
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        only = kwargs.get("update_fields")
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if only is None or not UNSEEN_BY_SNAPSHOT.issuperset(only):
+                bump(self.memberships.values_list("org_id", flat=True))
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            orgs = list(self.memberships.values_list("org_id", flat=True))
+            done = super().delete(*args, **kwargs)
+            bump(orgs)
+        return done
+
+
+class OrgQuerySet(models.QuerySet["Org"]):
+    """Every change of an org is a change of its config, and is announced after commit."""
+
+    def update(self, **changes: Any) -> int:
+        with transaction.atomic(using=self.db):
+            transaction.on_commit(announce, using=self.db)
+            return super().update(**{"config_version": F("config_version") + 1, **changes})
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        with transaction.atomic(using=self.db):
+            transaction.on_commit(announce, using=self.db)
+            return super().delete()
+
 
 class Org(models.Model):
     """A tenant. `config_version` rises with every change of what its members may reach."""
@@ -52,11 +118,32 @@ class Org(models.Model):
     config_version = models.BigIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = OrgQuerySet.as_manager()
+
     class Meta:
         ordering = ("slug",)
 
     def __str__(self) -> str:
         return self.slug
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Never writes `config_version` back from memory: it only rises, in the database."""
+        if self._state.adding:
+            with transaction.atomic():
+                super().save(*args, **kwargs)
+                transaction.on_commit(announce)
+            return
+        only: Iterable[str] = kwargs.pop("update_fields", None) or [
+            item.name for item in self._meta.concrete_fields if not item.primary_key
+        ]
+        with transaction.atomic():
+            super().save(*args, **kwargs, update_fields=[name for name in only if name != "config_version"])
+            bump([self.pk])
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            transaction.on_commit(announce)
+            return super().delete(*args, **kwargs)
 
 
 class Membership(Versioned):
@@ -78,7 +165,10 @@ class Membership(Versioned):
 
 
 class ApiKey(Versioned):
-    """A key for machines: of a person (`user` set, roles follow the person unless pinned) or a service key."""
+    """A key for machines: of a person (`user` set, roles follow the person unless pinned) or a service key.
+
+    `upstreams` and `tools` are lists of globs that narrow what the key reaches; empty does not narrow.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="api_keys")
@@ -94,11 +184,29 @@ class ApiKey(Versioned):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_from = models.CharField(max_length=64, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ("name",)
-        constraints = (models.UniqueConstraint(fields=("org", "name"), name="one_key_name_per_org"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("org", "name"), condition=models.Q(revoked_at=None), name="one_working_key_per_name"
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name
+
+
+class SignInFailure(models.Model):
+    """A failed attempt to sign in, counted per source and per e-mail; `subject` is a keyed hash of either."""
+
+    subject = models.CharField(max_length=64)
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = (models.Index(fields=("subject", "at")), models.Index(fields=("at",)))
+
+    def __str__(self) -> str:
+        return f"{self.subject[:8]} at {self.at}"

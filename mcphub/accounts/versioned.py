@@ -1,10 +1,11 @@
 """Rows whose change makes an org's compiled snapshot stale.
 
-Saving, deleting, `update()` and the bulk calls all raise `Org.config_version` in the transaction that
-makes the change. Columns named in `unversioned` (last used, health) do not.
+Saving, deleting, `update()`, the bulk calls and changes of many-to-many sets all raise `Org.config_version`
+in the transaction that makes the change. Columns named in `unversioned` (last used, health) do not.
 """
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from django.db import models, transaction
@@ -13,14 +14,34 @@ from django.db.models import F
 M = TypeVar("M", bound="Versioned")
 
 
+listeners: list[Callable[[], None]] = []
+_announced = itertools.count(1)
+_last_announced = 0
+
+
 def bump(org_ids: Iterable[Any]) -> None:
-    """Raise the config version of these orgs, inside the caller's transaction."""
+    """Raise the config version of these orgs, inside the caller's transaction; announce it after commit."""
     from mcphub.accounts.models import Org
 
     Org.objects.filter(pk__in=set(org_ids)).update(config_version=F("config_version") + 1)
 
 
+def announce() -> None:
+    """Tell this process's snapshot that a change was committed."""
+    global _last_announced
+    _last_announced = next(_announced)
+    for listener in listeners:
+        listener()
+
+
+def announced() -> int:
+    """How many changes this process has announced."""
+    return _last_announced
+
+
 class VersionedQuerySet(models.QuerySet[M], Generic[M]):
+    """`bulk_update`, `get_or_create` and `update_or_create` come down to `update` and `save`."""
+
     def for_org(self, org: Any) -> Self:
         """Only rows of this org (an `Org`, an `OrgRef` or an id)."""
         return self.filter(**{f"{self.model.org_path}_id": getattr(org, "id", org)})
@@ -32,10 +53,20 @@ class VersionedQuerySet(models.QuerySet[M], Generic[M]):
         if self.model.unversioned.issuperset(changes):
             return super().update(**changes)
         with transaction.atomic(using=self.db):
-            orgs = self._orgs()
-            count = super().update(**changes)
-            bump([*orgs, *self._orgs()] if self.model.org_path in changes else orgs)
+            if not self._may_move(changes):
+                orgs = self._orgs()
+                count = super().update(**changes)
+            else:
+                rows = self.model._base_manager.using(self.db).filter(pk__in=list(self.values_list("pk", flat=True)))
+                orgs = self._orgs()
+                count = super().update(**changes)
+                orgs += rows.order_by().values_list(f"{self.model.org_path}_id", flat=True).distinct()
+            bump(orgs)
         return count
+
+    def _may_move(self, changes: Iterable[str]) -> bool:
+        owner = self.model.org_path.split("__")[0]
+        return not {owner, f"{owner}_id"}.isdisjoint(changes)
 
     def delete(self) -> tuple[int, dict[str, int]]:
         with transaction.atomic(using=self.db):
@@ -73,14 +104,44 @@ class Versioned(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         only = kwargs.get("update_fields")
-        with transaction.atomic():
+        if only is not None and self.unversioned.issuperset(only):
             super().save(*args, **kwargs)
-            if only is None or not self.unversioned.issuperset(only):
-                bump([self.org_of()])
+            return
+        with transaction.atomic(using=kwargs.get("using")):
+            before = self._stored_org()
+            super().save(*args, **kwargs)
+            bump([*before, self.org_of()])
+
+    def _stored_org(self) -> list[Any]:
+        if self._state.adding:
+            return []
+        return list(type(self)._base_manager.filter(pk=self.pk).values_list(f"{self.org_path}_id", flat=True))
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        with transaction.atomic():
+        with transaction.atomic(using=kwargs.get("using")):
             org = self.org_of()
             done = super().delete(*args, **kwargs)
             bump([org])
         return done
+
+
+def many_to_many_changed(
+    sender: type[models.Model],
+    instance: models.Model,
+    action: str,
+    model: type[models.Model],
+    pk_set: set[Any] | None,
+    **_: Any,
+) -> None:
+    """Receiver of `m2m_changed`: both sides of a set may be versioned, and each side has its org."""
+    if isinstance(instance, Versioned) and action.startswith("post_"):
+        bump([instance.org_of()])
+    if issubclass(model, Versioned) and action in {"post_add", "post_remove", "pre_clear"}:
+        ids = _set_members(sender, instance, model) if pk_set is None else pk_set
+        bump(model._base_manager.filter(pk__in=ids).values_list(f"{model.org_path}_id", flat=True))
+
+
+def _set_members(through: type[models.Model], instance: models.Model, model: type[models.Model]) -> list[Any]:
+    sides = {item.related_model: item.attname for item in through._meta.concrete_fields if item.is_relation}
+    found = through._base_manager.filter(**{sides[type(instance)]: instance.pk})
+    return list(found.values_list(sides[model], flat=True))

@@ -1,21 +1,36 @@
 """The settings of the hub: one typed table, read once (DESIGN: precedence flag > environment > file > default)."""
 
+import ipaddress
 import secrets as random
+import tempfile
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import platformdirs
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
+from mcphub.core import sources
+from mcphub.core.flags import Flags, StartOptions
 from mcphub.core.limits import Limits
 
+CLOUD_NOTICE_S: Final = 5
 
-class HubSettings(BaseSettings):
+
+class SettingsFault(Exception):
+    """The settings cannot be used; `faults` names every fault with its place."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class HubSettings(BaseModel):
     """What `MCPHUB_<NAME>` can set. Lists are comma-separated."""
 
-    model_config = SettingsConfigDict(env_prefix="MCPHUB_", extra="ignore", enable_decoding=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     mode: Literal["standalone", "cloud"] = "standalone"
     host: str = "127.0.0.1"
@@ -51,7 +66,7 @@ class HubSettings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     log_level: str = "INFO"
     releases_url: str = ""
-    limits: Limits = Limits()
+    limits: Limits = Field(default="", validate_default=True)
 
     @field_validator(
         "encryption_keys",
@@ -68,18 +83,92 @@ class HubSettings(BaseSettings):
             return tuple(filter(None, (part.strip() for part in value.split(","))))
         return value
 
+    @field_validator("data_dir", mode="after")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
     @field_validator("limits", mode="before")
     @classmethod
-    def _limits(cls, value: Any) -> Any:
-        return Limits().override(value) if isinstance(value, str) else value
+    def _limits(cls, value: Any, info: ValidationInfo) -> Any:
+        cloud = info.data.get("mode") == "cloud"
+        return Limits(drain_notice_s=CLOUD_NOTICE_S if cloud else 0).override(str(value))
+
+    def origin(self, name: str) -> str:
+        """Where the value of a setting came from, in words."""
+        return self._origins.get(name, "default")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the hub is bound to this machine only."""
+        return is_loopback(self.host)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether `host` names this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+_flags = Flags()
+
+
+def use(flags: Flags) -> None:
+    """Let these flags of the command line count, before anything reads the settings."""
+    global _flags
+    _flags = flags
+    load.cache_clear()
+
+
+def start_options() -> StartOptions:
+    """The options of this start."""
+    return _flags.start
+
+
+@lru_cache(maxsize=1)
 def load() -> HubSettings:
-    """Read the environment; in standalone mode make the missing secrets in the data directory."""
-    hub = HubSettings()
-    if hub.mode == "standalone":
-        hub = with_own_secrets(hub)
-    return hub
+    """Read every source once; in standalone mode make the missing secrets in the data directory.
+
+    Raises `SettingsFault` with all faults together.
+    """
+    known = frozenset(HubSettings.model_fields)
+    found = sources.gather(known, _own_directory(_flags), sources.environment(), _flags.settings_file)
+    faults = list(found.faults)
+    try:
+        hub = HubSettings.model_validate(found.values())
+    except ValidationError as error:
+        faults += [_sentence(fault, found.origins) for fault in error.errors()]
+    if faults:
+        raise SettingsFault(tuple(faults))
+    hub._origins = found.origins
+    return _completed(hub)
+
+
+def _own_directory(flags: Flags) -> dict[str, str]:
+    if not flags.start.ephemeral:
+        return flags.settings
+    return {**flags.settings, "data_dir": tempfile.mkdtemp(prefix="mcphub-")}
+
+
+def _sentence(fault: Any, origins: dict[str, str]) -> str:
+    name = str(fault["loc"][0]) if fault["loc"] else "settings"
+    return f"{origins.get(name, sources.PREFIX + name.upper())}: {fault['msg']}"
+
+
+def _completed(hub: HubSettings) -> HubSettings:
+    """Fill in what depends on other settings: secrets, sign-in and stdio by mode and address."""
+    standalone = hub.mode == "standalone"
+    changes: dict[str, Any] = {}
+    if not hub.sign_in:
+        changes["sign_in"] = ("dev", "password") if standalone and hub.loopback else ("password",)
+    if hub.allow_stdio is None:
+        changes["allow_stdio"] = standalone
+    hub = hub.model_copy(update=changes)
+    return with_own_secrets(hub) if standalone else hub
 
 
 def with_own_secrets(hub: HubSettings) -> HubSettings:

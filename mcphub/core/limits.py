@@ -8,6 +8,7 @@ from typing import Self
 class Limits:
     """Defaults. Names ending in `_s` are seconds, in `_bytes` bytes; others are counts."""
 
+    header_bytes: int = 32 * 1024
     body_bytes: int = 4 * 1024 * 1024
     header_s: float = 10
     body_s: float = 30
@@ -33,6 +34,7 @@ class Limits:
     snapshot_poll_s: float = 0.25
     snapshot_stale_s: float = 5
     token_cache_s: float = 5
+    drain_notice_s: float = 0
     drain_s: float = 25
     audit_queue_rows: int = 10_000
     audit_queue_bytes: int = 64 * 1024 * 1024

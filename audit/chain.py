@@ -1,0 +1,83 @@
+"""The MAC chain that makes the record tamper-evident.
+
+Every row carries `HMAC-SHA256(key, previous mac || canonical row)`; the first one continues the genesis
+of its writer, which binds that writer's row. A head (the last position with its mac) is signed each time
+a chain grows, and what pruning removed is signed as a tombstone. Nobody without the key can alter, insert
+or remove rows unseen. What a MAC cannot show: that a whole database was put back to an earlier state, or
+that the newest writer vanished with everything it wrote; compare heads kept elsewhere for that.
+"""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+PURPOSE: Final = "audit-chain"
+PAYLOAD_PURPOSE: Final = "audit-payload"
+MAC_BYTES: Final = 32
+SEQ_BITS: Final = 36
+
+canonical: Final = msgspec.json.Encoder().encode
+"""A row as bytes: one JSON array of its columns in order, UTF-8, byte strings in base64."""
+
+
+def row_id(writer_id: int, seq: int) -> int:
+    """The primary key of a row: its writer and its position in that writer's chain (from 1) in one number."""
+    return writer_id << SEQ_BITS | seq
+
+
+def writer_of(row_id: int) -> int:
+    """The writer that a row belongs to."""
+    return row_id >> SEQ_BITS
+
+
+def seq_of(row_id: int) -> int:
+    """The position of a row in its writer's chain, from 1."""
+    return row_id & ((1 << SEQ_BITS) - 1)
+
+
+@dataclass(slots=True, eq=False)
+class Position:
+    """Where a chain stands: the last row's number and mac, and the key that the next one is chained with."""
+
+    writer_id: int
+    key: bytes
+    seq: int
+    mac: bytes
+
+    def advance(self, row: bytes) -> bytes:
+        """Chain one more canonical row; returns its mac."""
+        self.seq += 1
+        self.mac = link(self.key, self.mac, row)
+        return self.mac
+
+    def signature(self, closed: bool = False) -> bytes:
+        """The signed head at this position."""
+        return sign_head(self.key, self.writer_id, self.seq, self.mac, closed)
+
+
+def link(key: bytes, previous: bytes, row: bytes) -> bytes:
+    """The mac of a row that follows the one with mac `previous`; 32 bytes."""
+    return hmac.digest(key, previous + row, "sha256")
+
+
+def genesis(key: bytes, previous: bytes, writer: Sequence[str | int]) -> bytes:
+    """The mac of a writer's row: start of its chain, and itself linked to the writer before."""
+    return hmac.digest(key, b"writer\0" + previous + canonical(writer), "sha256")
+
+
+def sign_head(key: bytes, writer_id: int, seq: int, mac: bytes, closed: bool) -> bytes:
+    """The signature under a chain's last position; `closed` says that nothing will follow it."""
+    return hmac.digest(key, b"head\0%d\0%d\0%d\0" % (writer_id, seq, closed) + mac, "sha256")
+
+
+def sign_tombstone(key: bytes, facts: Sequence[str | int | bytes]) -> bytes:
+    """The signature under what pruning says of the rows it removed."""
+    return hmac.digest(key, b"tombstone\0" + canonical(facts), "sha256")
+
+
+def payload_digest(key: bytes, salt: bytes, body: bytes) -> bytes:
+    """What a chained row knows of its payload: nothing that outlives the erasure of `salt` and `body`."""
+    return hmac.digest(key, salt + body, "sha256")

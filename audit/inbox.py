@@ -1,0 +1,107 @@
+"""The bounded queue between those who record and the writer's thread."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Sequence
+from time import monotonic
+from typing import Final, Literal, NamedTuple
+
+from audit.events import Event
+
+LINGER_S: Final = 0.02
+BATCH_ROWS: Final = 512
+ROW_BYTES: Final = 1_024
+
+Call = Literal["nothing", "waiters", "anything"]
+
+
+class Entry(NamedTuple):
+    """An event on its way; `future` is None when nobody waits for it; `since` is monotonic."""
+
+    event: Event
+    size: int
+    future: asyncio.Future[None] | None
+    since: float
+
+
+class Inbox:
+    """Bounded by rows and bytes, counted until `settled`. Wakes its one reader only when that sleeps."""
+
+    def __init__(self, max_rows: int, max_bytes: int) -> None:
+        self._max_rows: Final = max_rows
+        self._max_bytes: Final = max_bytes
+        self._entries: Final[deque[Entry]] = deque()
+        self._lock: Final = threading.Lock()
+        self._bell: Final = threading.Lock()
+        self._bell.acquire()
+        self._rung_by: Call = "nothing"
+        self._waiters = 0
+        self.rows = 0
+        self.bytes = 0
+        self.stopping = False
+
+    def put(self, event: Event, future: asyncio.Future[None] | None = None) -> bool:
+        """Append; False when the queue is full or stopping."""
+        size = len(event.payload) + ROW_BYTES
+        with self._lock:
+            if self.rows >= self._max_rows or self.bytes + size > self._max_bytes or self.stopping:
+                return False
+            self.rows += 1
+            self.bytes += size
+            self._entries.append(Entry(event, size, future, monotonic()))
+            if future is not None:
+                self._waiters += 1
+            if self._rung_by == "anything" or (self._rung_by == "waiters" and future is not None):
+                self._ring()
+        return True
+
+    def take(self, idle_s: float) -> list[Entry]:
+        """The next entries: at once when somebody waits for one of them, else after lingering for company.
+
+        Empty when nothing came within `idle_s` seconds or the queue stops.
+        """
+        self._sleep(idle_s, "anything")
+        self._sleep(LINGER_S, "waiters")
+        with self._lock:
+            taken = [self._entries.popleft() for _ in range(min(BATCH_ROWS, len(self._entries)))]
+            self._waiters -= sum(entry.future is not None for entry in taken)
+        return taken
+
+    def settled(self, entries: Sequence[Entry]) -> None:
+        """Make room: these entries are stored, refused or lost."""
+        with self._lock:
+            self.rows -= len(entries)
+            self.bytes -= sum(entry.size for entry in entries)
+
+    def older_than(self, moment: float) -> list[Entry]:
+        """Entries not yet taken that came before `moment` (monotonic)."""
+        with self._lock:
+            found = []
+            for entry in self._entries:
+                if entry.since >= moment:
+                    break
+                found.append(entry)
+        return found
+
+    def stop(self) -> None:
+        """Accept nothing more and wake the reader."""
+        with self._lock:
+            self.stopping = True
+            if self._rung_by != "nothing":
+                self._ring()
+
+    def _ring(self) -> None:
+        self._rung_by = "nothing"
+        self._bell.release()
+
+    def _sleep(self, seconds: float, call: Call) -> None:
+        with self._lock:
+            if self._waiters or self.stopping or bool(self._entries) != (call == "waiters"):
+                return
+            self._rung_by = call
+        rung = self._bell.acquire(timeout=seconds)
+        with self._lock:
+            if not rung and self._rung_by == "nothing":
+                self._bell.acquire()
+            self._rung_by = "nothing"

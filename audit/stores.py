@@ -1,0 +1,207 @@
+"""The writer's own database connection: SQLite or PostgreSQL, without model objects.
+
+A store appends one batch in one transaction and moves the chain's head in it, so that after any doubt
+(a connection lost during COMMIT) the head tells whether the batch is there.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Protocol
+
+import psycopg
+from django.db import connections
+
+from audit.models import AuditEvent, AuditPayload, AuditWriter
+from audit.rows import COLUMNS, PAYLOAD_COLUMNS, Row
+
+EVENTS: Final = AuditEvent._meta.db_table
+PAYLOADS: Final = AuditPayload._meta.db_table
+WRITERS: Final = AuditWriter._meta.db_table
+
+READ_HEAD: Final = f"SELECT head_seq, head_mac FROM {WRITERS} WHERE id = %s"  # noqa: S608 - our own table names
+MOVE_HEAD: Final = (
+    f"UPDATE {WRITERS} SET head_seq = %s, head_mac = %s, head_signature = %s, beat_at = %s, closed = %s"  # noqa: S608
+    " WHERE id = %s AND head_seq = %s"
+)
+CHUNKS: Final = (64, 32, 16, 8, 4, 2, 1)
+
+
+class StoreFault(Exception):
+    """The batch is not known to be stored. The connection is closed; ask the head before the next try."""
+
+
+class ChainBroken(Exception):
+    """The writer's row is not where this writer left it: the database was replaced, or somebody else wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The move of a chain's head from `before` to `seq`, signed."""
+
+    writer_id: int
+    before: int
+    seq: int
+    mac: bytes
+    signature: bytes
+    beat_at: int
+    closed: bool = False
+
+    def parameters(self) -> tuple[Any, ...]:
+        """Values for `MOVE_HEAD`."""
+        return (self.seq, self.mac, self.signature, self.beat_at, self.closed, self.writer_id, self.before)
+
+
+class Store(Protocol):
+    """One connection, used by one thread. `wait_s` is how long an event may wait to become durable."""
+
+    wait_s: ClassVar[float]
+
+    def head(self, writer_id: int) -> tuple[int, bytes] | None:
+        """Position and mac of the chain as stored. Raises `StoreFault`."""
+
+    def append(self, events: Sequence[Row], payloads: Sequence[Row], head: Head, patience_s: float) -> None:
+        """Store a batch and move the head, all or nothing. Raises `StoreFault`, `ChainBroken`."""
+
+    def close(self) -> None:
+        """Drop the connection; the next use makes a new one."""
+
+
+class SqliteStore:
+    """WAL and IMMEDIATE; `fsync` makes every commit safe against power loss too."""
+
+    wait_s: ClassVar[float] = 5
+
+    def __init__(self, fsync: bool) -> None:
+        self._fsync: Final = fsync
+        self._connection: sqlite3.Connection | None = None
+        self._patience_ms = 0
+
+    def head(self, writer_id: int) -> tuple[int, bytes] | None:
+        try:
+            row = self._open().execute(READ_HEAD.replace("%s", "?"), (writer_id,)).fetchone()
+        except sqlite3.Error as error:
+            self.close()
+            raise StoreFault(str(error)) from error
+        return row and (row[0], row[1])
+
+    def append(self, events: Sequence[Row], payloads: Sequence[Row], head: Head, patience_s: float) -> None:
+        try:
+            connection = self._open()
+            self._be_patient(connection, patience_s)
+            connection.execute("BEGIN IMMEDIATE")
+            for sql, parameters in _inserts(EVENTS, COLUMNS, events):
+                connection.execute(sql, parameters)
+            for sql, parameters in _inserts(PAYLOADS, PAYLOAD_COLUMNS, payloads):
+                connection.execute(sql, parameters)
+            moved = connection.execute(_MOVE_HEAD, head.parameters()).rowcount
+            connection.execute("COMMIT" if moved == 1 else "ROLLBACK")
+        except sqlite3.Error as error:
+            self.close()
+            raise StoreFault(str(error)) from error
+        if moved != 1:
+            raise ChainBroken
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            settings = connections["default"].settings_dict
+            connection = sqlite3.connect(
+                settings["NAME"], timeout=self.wait_s, isolation_level=None, check_same_thread=False, uri=True
+            )
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={'FULL' if self._fsync else 'NORMAL'}")
+            self._connection, self._patience_ms = connection, int(self.wait_s * 1000)
+        return self._connection
+
+    def _be_patient(self, connection: sqlite3.Connection, patience_s: float) -> None:
+        """How long a locked database is waited for; changed only when a batch already waited before."""
+        wanted = max(1, int(patience_s * 10)) * 100
+        if wanted != self._patience_ms:
+            connection.execute(f"PRAGMA busy_timeout={wanted}")
+            self._patience_ms = wanted
+
+
+_MOVE_HEAD: Final = MOVE_HEAD.replace("%s", "?")
+_VALUES: Final = {
+    (table, size): f"INSERT INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608 - our own table names
+    + ", ".join(["(" + ", ".join("?" * len(columns)) + ")"] * size)
+    for table, columns in ((EVENTS, COLUMNS), (PAYLOADS, PAYLOAD_COLUMNS))
+    for size in CHUNKS
+}
+
+
+def _inserts(table: str, columns: Sequence[str], rows: Sequence[Row]) -> Iterator[tuple[str, list[Any]]]:
+    """Few statements with many rows each: every statement gives the interpreter lock away and waits for it again."""
+    start = 0
+    for size in CHUNKS:
+        while len(rows) - start >= size:
+            yield _VALUES[table, size], [value for row in rows[start : start + size] for value in row]
+            start += size
+
+
+class PostgresStore:
+    """COPY in one transaction. With `fsync` the commit is synchronous whatever the server's default says."""
+
+    wait_s: ClassVar[float] = 2
+
+    def __init__(self, fsync: bool) -> None:
+        self._fsync: Final = fsync
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def head(self, writer_id: int) -> tuple[int, bytes] | None:
+        try:
+            row = self._open().execute(READ_HEAD, (writer_id,)).fetchone()
+        except psycopg.Error as error:
+            self.close()
+            raise StoreFault(str(error)) from error
+        return row and (row[0], bytes(row[1]))
+
+    def append(self, events: Sequence[Row], payloads: Sequence[Row], head: Head, patience_s: float) -> None:
+        try:
+            connection = self._open()
+            with connection.transaction(), connection.cursor() as cursor:
+                _copy(cursor, EVENTS, COLUMNS, events)
+                _copy(cursor, PAYLOADS, PAYLOAD_COLUMNS, payloads)
+                if cursor.execute(MOVE_HEAD, head.parameters()).rowcount != 1:
+                    raise ChainBroken
+        except psycopg.Error as error:
+            self.close()
+            raise StoreFault(str(error)) from error
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _open(self) -> psycopg.Connection[Any]:
+        if self._connection is None:
+            parameters = connections["default"].get_connection_params()
+            for unwanted in ("cursor_factory", "context", "prepare_threshold"):
+                parameters.pop(unwanted, None)
+            limit_ms = int(self.wait_s * 1000)
+            parameters |= {
+                "connect_timeout": int(self.wait_s),
+                "tcp_user_timeout": limit_ms,
+                "application_name": "mcphub audit",
+                "options": f"{parameters.get('options', '')} -c statement_timeout={limit_ms} -c lock_timeout={limit_ms}"
+                + (" -c synchronous_commit=on" if self._fsync else ""),
+            }
+            self._connection = psycopg.connect(**parameters, autocommit=True)
+        return self._connection
+
+
+def _copy(cursor: psycopg.Cursor[Any], table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    if rows:
+        with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+
+
+def store_for(vendor: str, fsync: bool) -> Store:
+    """The store of the configured database (`connection.vendor`)."""
+    return PostgresStore(fsync) if vendor == "postgresql" else SqliteStore(fsync)

@@ -1,0 +1,196 @@
+"""`serve`: uvicorn on uvloop and httptools, with the limits that it lacks and a drain without losses."""
+
+import asyncio
+from types import FrameType
+from typing import Any, Final, Literal
+
+import uvicorn
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.server.deadline import Deadline
+from gateway.server.drain import App, Drain
+from gateway.server.refusals import LINGER_S, refusal
+from mcphub.core.limits import Limits
+
+KEEP_ALIVE_S: Final = 75
+FLUSH_S: Final = 3
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. Header, body and write deadlines; 413 and 431 before more is read.
+
+    A request that arrives in one piece costs no timer.
+    """
+
+    limits: Limits
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stage: Literal["idle", "head", "body"] = "idle"
+        self._handed_on = False
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._refused = False
+        self._reading: Final = Deadline(self.loop)
+        self._writing: Final = Deadline(self.loop)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base does
+        super().connection_made(transport)
+        self._arm_read("head", self.limits.header_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._reading.clear()
+        self._writing.clear()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        was = self._stage
+        super().data_received(data)
+        if self._refused or self.transport.is_closing():
+            return
+        if self._stage == "idle":
+            self._reading.clear()
+        elif self._stage == "body":
+            self._arm_read("body", self.limits.body_s)
+        else:
+            self._head_bytes = self._head_bytes + len(data) if was == "head" else 0
+            if self._head_bytes > self.limits.header_bytes:
+                self._refuse(431)
+            else:
+                self._arm_read("head", self.limits.header_s)
+
+    def on_message_begin(self) -> None:
+        if not self._refused:
+            self._stage = "head"
+            self._handed_on = False
+            super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._refused:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._refused:
+            return
+        self._stage = "body"
+        self._body_bytes = 0
+        for name, value in self.headers:
+            if name == b"content-length" and int(value) > self.limits.body_bytes:
+                self._refuse(413)
+                return
+        super().on_headers_complete()
+        self._handed_on = True
+
+    def on_body(self, body: bytes) -> None:
+        if self._refused:
+            return
+        self._body_bytes += len(body)
+        if self._body_bytes > self.limits.body_bytes:
+            self._refuse(413)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._refused:
+            self._stage = "idle"
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._arm_write()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._arm_write()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._writing.clear()
+
+    def _refuse(self, status: int) -> None:
+        """Answer by ourselves and end the connection; an application that already reads sees a disconnect."""
+        self._refused = True
+        self._reading.clear()
+        answer = self._may_answer()
+        if self._is_answering():
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if not answer:
+            self.transport.close()
+            return
+        self.flow.resume_reading()
+        self.transport.write(refusal(status))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._reading.set("linger", LINGER_S, self.transport.abort)
+
+    def _may_answer(self) -> bool:
+        """Whether nothing has been said yet to the request that is being received, nor is owed before it."""
+        if self._handed_on:
+            return not self.cycle.response_started and not self.pipeline
+        return not self._is_answering()
+
+    def _is_answering(self) -> bool:
+        return bool(self.cycle) and not self.cycle.response_complete
+
+    def _arm_read(self, stage: str, seconds: float) -> None:
+        if self._reading.about != stage:
+            self._reading.set(stage, seconds, self._read_too_slow)
+
+    def _read_too_slow(self) -> None:
+        if self._stage == "idle":
+            self.transport.close()
+        else:
+            self._refuse(408)
+
+    def _arm_write(self) -> None:
+        if not self._writing.about:
+            self._writing.set("write", self.limits.write_s, self._write_too_slow)
+
+    def _write_too_slow(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+
+
+class DrainingServer(uvicorn.Server):
+    """Goes on serving while it drains; ends with exit code 0 after a signal, at once after a second one."""
+
+    def __init__(self, config: Config, drain: Drain) -> None:
+        super().__init__(config)
+        self._drain: Final = drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            self._drain.hurry()
+        self.should_exit = True
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        await self._drain.complete()
+        await super().shutdown(sockets)
+
+
+def make_server(
+    app: App, drain: Drain, limits: Limits, *, certfile: str | None = None, keyfile: str | None = None
+) -> DrainingServer:
+    """A server for `app`, not yet running; `run(sockets=[…])` makes it accept on sockets that are open already."""
+    config = Config(
+        drain.guard(app),
+        loop="uvloop",
+        http=type("Protocol", (LimitedProtocol,), {"limits": limits}),
+        ws="websockets-sansio",
+        lifespan="on",
+        interface="asgi3",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=FLUSH_S,
+        ssl_certfile=certfile,
+        ssl_keyfile=keyfile,
+    )
+    return DrainingServer(config, drain)

@@ -1,0 +1,159 @@
+"""What others read of orgs, people and keys; the snapshot is made from it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Final
+
+from django.db.models import Q, QuerySet
+
+from mcphub.accounts.models import ApiKey, Membership, Org, User
+from mcphub.accounts.roles import Right, rights_of
+from mcphub.core.clock import now
+from mcphub.core.principal import KeyScope, OrgRef, Principal
+
+TOUCH_EVERY: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A key that works at the moment of reading, with its principal ready-made.
+
+    `expires_at` is seconds since 1970 (None: never) and must be checked again at each use.
+    """
+
+    id: str
+    public_id: str
+    digest: str = field(repr=False)
+    digest_key_id: str
+    principal: Principal
+    expires_at: float | None = None
+
+
+def org_versions() -> dict[str, int]:
+    """The config version of every enabled org, by id."""
+    return {str(pk): version for pk, version in Org.objects.filter(enabled=True).values_list("pk", "config_version")}
+
+
+def orgs_by_slug() -> dict[str, OrgRef]:
+    """Every enabled org by its slug."""
+    return {slug: OrgRef(str(pk), slug) for pk, slug in Org.objects.filter(enabled=True).values_list("pk", "slug")}
+
+
+def key_records(org_id: str) -> list[KeyRecord]:
+    """The org's working keys: not those revoked, expired, of a disabled org or person, or of a non-member."""
+    members = {
+        item.user_id: item
+        for item in Membership.objects.for_org(org_id).filter(user__is_active=True).select_related("user", "org")
+    }
+    records = (_record(key, members.get(key.user_id) if key.user_id else None) for key in _working_keys(org_id))
+    return [record for record in records if record is not None]
+
+
+def _working_keys(org_id: str) -> QuerySet[ApiKey]:
+    keys = ApiKey.objects.for_org(org_id).filter(revoked_at=None, org__enabled=True)
+    return keys.filter(Q(expires_at=None) | Q(expires_at__gt=now())).select_related("org")
+
+
+def _record(key: ApiKey, member: Membership | None) -> KeyRecord | None:
+    if key.user_id is not None and member is None:
+        return None
+    return KeyRecord(
+        id=str(key.pk),
+        public_id=key.public_id,
+        digest=key.digest,
+        digest_key_id=key.digest_key_id,
+        principal=_key_principal(key, member),
+        expires_at=key.expires_at.timestamp() if key.expires_at else None,
+    )
+
+
+def _key_principal(key: ApiKey, member: Membership | None) -> Principal:
+    scope = KeyScope(tuple(key.upstreams), tuple(key.tools))
+    pinned = frozenset(key.roles)
+    if member is None:
+        return Principal(
+            id=f"key:{key.pk}",
+            kind="service",
+            label=key.name,
+            org=_ref(key.org),
+            roles=pinned,
+            credential=key.public_id,
+            application=key.application,
+            scope=scope,
+        )
+    roles = frozenset(member.roles)
+    return _person(member, roles & pinned if pinned else roles, key.public_id, key.application, scope)
+
+
+def _person(
+    member: Membership,
+    roles: frozenset[str],
+    credential: str = "",
+    application: str = "",
+    scope: KeyScope = KeyScope(),  # noqa: B008  # a frozen value
+) -> Principal:
+    return Principal(
+        id=f"user:{member.user_id}",
+        kind="person",
+        label=member.user.email,
+        org=_ref(member.org),
+        roles=roles,
+        credential=credential,
+        application=application,
+        scope=scope,
+        attributes=MappingProxyType({**member.attributes, "email": member.user.email}),
+        user_id=str(member.user_id),
+    )
+
+
+def _ref(org: Org) -> OrgRef:
+    return OrgRef(str(org.pk), org.slug)
+
+
+def person_principal(user_id: Any, org_id: Any) -> Principal | None:
+    """The principal of a signed-in person in one org; None when they are not (any longer) a member there."""
+    member = _member(user_id, org_id)
+    return _person(member, frozenset(member.roles)) if member else None
+
+
+def principal_named(org_id: Any, name: str) -> Principal | None:
+    """The principal behind an e-mail or a key name of the org, as it would be now; None when unknown."""
+    users = User.objects.filter(email=name.strip().lower()).values_list("pk", flat=True)
+    person = person_principal(users[0], org_id) if users else None
+    if person is not None:
+        return person
+    key = _working_keys(org_id).filter(name=name).first()
+    if key is None:
+        return None
+    record = _record(key, _member(key.user_id, org_id) if key.user_id else None)
+    return record.principal if record else None
+
+
+def _member(user_id: Any, org_id: Any) -> Membership | None:
+    members = Membership.objects.for_org(org_id).filter(user_id=user_id, user__is_active=True, org__enabled=True)
+    return members.select_related("user", "org").first()
+
+
+def touch_key(key_id: str, source: str) -> None:
+    """Note that a key was used from `source` (an address); at most one write a minute."""
+    at = now()
+    stale = Q(last_used_at=None) | Q(last_used_at__lt=at - TOUCH_EVERY)
+    ApiKey.objects.filter(stale, pk=key_id).update(last_used_at=at, last_used_from=source[:64])
+
+
+def rights_by_org(user: User) -> dict[str, frozenset[Right]]:
+    """The rights of a person in each enabled org, by org id; a hub admin holds all rights in every org."""
+    if not user.is_active:
+        return {}
+    if user.is_superuser:
+        return dict.fromkeys(map(str, Org.objects.values_list("pk", flat=True)), frozenset(Right))
+    members = Membership.objects.filter(user=user, org__enabled=True).values_list("org_id", "roles")
+    return {str(org_id): rights_of(str(org_id), roles) for org_id, roles in members}
+
+
+def orgs_with_right(user: User, right: Right | Iterable[Right]) -> frozenset[str]:
+    """Ids of the orgs where the person holds the right (or any of several)."""
+    wanted = {right} if isinstance(right, Right) else set(right)
+    return frozenset(org_id for org_id, held in rights_by_org(user).items() if held & wanted)

@@ -1,0 +1,182 @@
+"""Keeping what upstreams list: the ledger of definitions, and who has which of them now."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from mcphub.core.clock import now
+from upstreams.listing import Described, Dropped, described
+from upstreams.models import CatalogueEntry, Definition, DefinitionVersion, KindChoice, Upstream, UpstreamState
+from upstreams.risk import Risk, risk_of
+
+log = structlog.get_logger(__name__)
+
+CHUNK: Final = 500
+DROPPED_SHOWN: Final = 50
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReport:
+    """What a listing changed: (kind, original name) of each, and what had to be left out."""
+
+    added: tuple[Key, ...] = ()
+    changed: tuple[Key, ...] = ()
+    removed: tuple[Key, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+
+    @property
+    def differs(self) -> bool:
+        """Whether anybody's lists may differ now."""
+        return bool(self.added or self.changed or self.removed)
+
+
+@dataclass(slots=True)
+class _Store:
+    """One listing on its way into the database, inside the caller's transaction."""
+
+    upstream: Upstream
+    holder: str
+    items: Mapping[Key, tuple[Described, Risk]]
+    kinds: Collection[str]
+    definitions: dict[Key, Definition] = field(default_factory=dict)
+    versions: dict[tuple[UUID, str], UUID] = field(default_factory=dict)
+
+    def run(self) -> StoreReport:
+        self._add_definitions()
+        self._add_versions()
+        return self._point_entries()
+
+    def _add_definitions(self) -> None:
+        known = Definition.objects.filter(upstream=self.upstream, kind__in=self.kinds)
+        self.definitions = {(row.kind, row.name): row for row in known}
+        off = set(self.upstream.disabled_tools)
+        new = [
+            Definition(
+                upstream=self.upstream, kind=kind, name=name, enabled=kind != KindChoice.TOOL or name not in off
+            )
+            for kind, name in self.items
+            if (kind, name) not in self.definitions
+        ]
+        if new:
+            Definition.objects.bulk_create(new)
+        self.definitions |= {(row.kind, row.name): row for row in new}
+
+    def _add_versions(self) -> None:
+        known = DefinitionVersion.objects.filter(
+            definition__upstream=self.upstream, definition__kind__in=self.kinds
+        ).order_by()
+        self.versions = {(row, digest): pk for row, digest, pk in known.values_list("definition_id", "digest", "pk")}
+        new = [
+            DefinitionVersion(definition=self.definitions[key], digest=item.digest, body=item.body, risk=risk)
+            for key, (item, risk) in self.items.items()
+            if (self.definitions[key].pk, item.digest) not in self.versions
+        ]
+        if new:
+            DefinitionVersion.objects.bulk_create(new)
+        self.versions |= {(row.definition_id, row.digest): row.pk for row in new}
+        self._set_current()
+
+    def _set_current(self) -> None:
+        moved = []
+        for key, (item, _) in self.items.items():
+            row = self.definitions[key]
+            version = self.versions[row.pk, item.digest]
+            if row.current_id != version:
+                row.current_id = version
+                moved.append(row)
+        Definition.objects.bulk_update(moved, ["current"], batch_size=CHUNK)
+
+    def _point_entries(self) -> StoreReport:
+        entries = CatalogueEntry.objects.select_related("definition").filter(
+            definition__upstream=self.upstream, definition__kind__in=self.kinds, holder=self.holder
+        )
+        had = {(entry.definition.kind, entry.definition.name): entry for entry in entries}
+        new, changed = {}, {}
+        for key, (item, _) in self.items.items():
+            definition = self.definitions[key]
+            version = self.versions[definition.pk, item.digest]
+            entry = had.get(key)
+            if entry is None:
+                new[key] = CatalogueEntry(definition=definition, version_id=version, holder=self.holder)
+            elif entry.version_id != version:
+                entry.version_id = version
+                changed[key] = entry
+        gone = {key: entry for key, entry in had.items() if key not in self.items}
+        if new:
+            CatalogueEntry.objects.bulk_create(new.values())
+        CatalogueEntry.objects.bulk_update(changed.values(), ["version"], batch_size=CHUNK)
+        for chunk in _chunks(entry.pk for entry in gone.values()):
+            CatalogueEntry.objects.filter(pk__in=chunk).delete()
+        return StoreReport(tuple(new), tuple(changed), tuple(gone))
+
+
+def store_catalogue(upstream_id: Any, holder: str, listing: Mapping[str, Iterable[Any]]) -> StoreReport:
+    """Keep what `holder` ("" = everybody) was listed, in one transaction. Blocking; call it in a thread.
+
+    `listing` maps kinds (tool, prompt, resource, template) to raw definitions; kinds that are absent stay as
+    they were. Operators' switches and overrides survive. Definitions that no client could use are dropped,
+    logged and shown in the admin. An upstream that was deleted meanwhile is an empty report. The org's config
+    version rises only when something differs.
+    """
+    limit = settings.HUB.limits.list_entries
+    good: list[Described] = []
+    dropped: list[Dropped] = []
+    for kind, definitions in listing.items():
+        fit, unfit = described(kind, definitions, limit)
+        good += fit
+        dropped += unfit
+    report = _store(upstream_id, holder, good, tuple(listing), dropped)
+    for item in dropped:
+        log.warning("definition_dropped", upstream=str(upstream_id), kind=item.kind, name=item.name, why=item.why)
+    return report
+
+
+def _store(
+    upstream_id: Any, holder: str, good: list[Described], kinds: tuple[str, ...], dropped: list[Dropped]
+) -> StoreReport:
+    trusted = Upstream.objects.filter(pk=upstream_id).values_list("trusted", flat=True).first()
+    items = {(item.kind, item.name): (item, risk_of(item.definition, item.kind, bool(trusted))) for item in good}
+    with transaction.atomic():
+        upstream = Upstream.objects.select_for_update().filter(pk=upstream_id).first()
+        if upstream is None:
+            return StoreReport()
+        report = _Store(upstream, holder, items, kinds).run()
+        UpstreamState.objects.filter(pk=upstream_id).update(
+            discovered_at=now(), dropped=[asdict(item) for item in dropped[:DROPPED_SHOWN]]
+        )
+    return StoreReport(report.added, report.changed, report.removed, tuple(dropped))
+
+
+def forget_holder(holder: str, upstream_id: Any = None) -> None:
+    """Drop everything that `holder` was listed: their connection or membership ended."""
+    rows = CatalogueEntry.objects.filter(holder=holder)
+    (rows.filter(definition__upstream=upstream_id) if upstream_id else rows).delete()
+
+
+def reclassify(upstream: Upstream) -> None:
+    """Find the risk of every stored version again, after the trust in the upstream changed."""
+    rows = DefinitionVersion.objects.filter(definition__upstream=upstream).select_related("definition")
+    changed: dict[Risk, list[UUID]] = {}
+    for row in rows.iterator():
+        risk = risk_of(json.loads(row.body), row.definition.kind, upstream.trusted)
+        if risk != row.risk:
+            changed.setdefault(risk, []).append(row.pk)
+    with transaction.atomic():
+        for risk, keys in changed.items():
+            for chunk in _chunks(keys):
+                DefinitionVersion.objects.filter(pk__in=chunk).update(risk=risk)
+
+
+def _chunks(keys: Iterable[UUID]) -> Iterable[list[UUID]]:
+    remaining = iter(keys)
+    while chunk := list(islice(remaining, CHUNK)):
+        yield chunk

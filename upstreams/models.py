@@ -1,0 +1,259 @@
+"""What we call: upstreams, how they are, and every definition that they ever showed."""
+
+from typing import Any, ClassVar
+
+from django.db import models, transaction
+
+from mcphub.accounts.models import Org
+from mcphub.accounts.versioned import Versioned
+from mcphub.core.fields import EncryptedJSONField
+from mcphub.core.ids import new_uuid
+from upstreams import naming
+from upstreams.risk import Risk
+
+
+class TransportChoice(models.TextChoices):
+    AUTO = "auto", "HTTP, find out which kind"
+    HTTP = "http", "Streamable HTTP"
+    SSE = "sse", "HTTP+SSE (2024-11-05)"
+    STDIO = "stdio", "Command (stdio)"
+
+
+class SharingChoice(models.TextChoices):
+    DEFAULT = "", "Default: commands shared, HTTP per user"
+    SHARED = "shared", "One connection for everybody"
+    PER_USER = "per-user", "One connection per principal"
+    PER_SESSION = "per-session", "One connection per client session"
+
+
+class PayloadChoice(models.TextChoices):
+    DEFAULT = "", "Default: redacted"
+    NONE = "none", "Keep nothing"
+    HASH = "hash", "Keep a hash"
+    REDACTED = "redacted", "Keep with secrets redacted"
+    FULL = "full", "Keep everything"
+
+
+class RiskChoice(models.TextChoices):
+    READ = Risk.READ.value, "read"
+    WRITE = Risk.WRITE.value, "write"
+    EXTERNAL = Risk.EXTERNAL.value, "external"
+    DESTRUCTIVE = Risk.DESTRUCTIVE.value, "destructive"
+    ADMIN = Risk.ADMIN.value, "admin"
+
+
+class KindChoice(models.TextChoices):
+    TOOL = "tool", "tool"
+    PROMPT = "prompt", "prompt"
+    RESOURCE = "resource", "resource"
+    TEMPLATE = "template", "resource template"
+
+
+class Upstream(Versioned):
+    """An MCP server that the hub calls for one org.
+
+    Times are seconds; an empty one means the installation's limit of that name, and 0 switches heartbeat or
+    discovery off. `revision` rises by itself when a running connection would have to be made anew.
+    `source` is the path of the servers file that the row comes from; "" when people edit it here.
+    `disabled_tools` are original names that start out switched off when they are first seen.
+    """
+
+    CONNECTION_FIELDS: ClassVar[tuple[str, ...]] = (
+        "slug",
+        "transport",
+        "url",
+        "command",
+        "args",
+        "env",
+        "headers",
+        "variables",
+        "oauth",
+        "sharing",
+        "egress_allow",
+    )
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="upstreams")
+    slug = models.CharField(max_length=naming.MAX_SLUG)
+    name = models.CharField(max_length=80)
+    transport = models.CharField(max_length=8, choices=TransportChoice, default=TransportChoice.AUTO)
+    url = models.CharField(max_length=2000, blank=True)
+    command = models.CharField(max_length=1000, blank=True)
+    args = models.JSONField(default=list, blank=True)
+    env = EncryptedJSONField(default=dict)
+    headers = EncryptedJSONField(default=dict)
+    variables = EncryptedJSONField(default=dict)
+    oauth = EncryptedJSONField(default=dict)
+    sharing = models.CharField(max_length=12, choices=SharingChoice, default=SharingChoice.DEFAULT, blank=True)
+    enabled = models.BooleanField(default=True)
+    connect_s = models.FloatField(null=True, blank=True)
+    call_s = models.FloatField(null=True, blank=True)
+    call_hard_s = models.FloatField(null=True, blank=True)
+    heartbeat_s = models.FloatField(null=True, blank=True)
+    discovery_s = models.FloatField(null=True, blank=True)
+    payload_mode = models.CharField(max_length=8, choices=PayloadChoice, default=PayloadChoice.DEFAULT, blank=True)
+    trusted = models.BooleanField(default=False)
+    idempotent = models.JSONField(default=list, blank=True)
+    disabled_tools = models.JSONField(default=list, blank=True)
+    egress_allow = models.JSONField(default=list, blank=True)
+    path_alias = models.CharField(max_length=80, blank=True)
+    source = models.CharField(max_length=1000, blank=True, editable=False)
+    revision = models.PositiveIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("slug",)
+        constraints = (
+            models.UniqueConstraint(fields=("org", "slug"), name="one_upstream_per_slug"),
+            models.UniqueConstraint(
+                fields=("org", "path_alias"), condition=~models.Q(path_alias=""), name="one_upstream_per_path_alias"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def is_stdio(self) -> bool:
+        return self.transport == TransportChoice.STDIO
+
+    def connection_facts(self) -> dict[str, Any]:
+        """Everything that a running connection was made from. Raises `KeyringError`."""
+        return {name: getattr(self, name) for name in self.CONNECTION_FIELDS}
+
+    def texts(self) -> tuple[str, ...]:
+        """Every text in which `${VARIABLES}` are filled in. Raises `KeyringError`."""
+        return (self.url, self.command, *self.args, *self.env.values(), *self.headers.values())
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        only = kwargs.get("update_fields")
+        adding = self._state.adding
+        with transaction.atomic():
+            if not adding and (only is None or not set(self.CONNECTION_FIELDS).isdisjoint(only)):
+                self._raise_revision()
+                kwargs["update_fields"] = only and {*only, "revision"}
+            super().save(*args, **kwargs)
+            if adding:
+                UpstreamState.objects.get_or_create(upstream=self)
+
+    def _raise_revision(self) -> None:
+        stored = Upstream.objects.select_for_update().get(pk=self.pk)
+        changed = self.connection_facts() != stored.connection_facts()
+        self.revision = stored.revision + 1 if changed else stored.revision
+
+
+class UpstreamState(models.Model):
+    """How an upstream is, as the web processes saw it last. Not part of any snapshot.
+
+    A due date asks the process that holds the connection to act; it looks once a second.
+    """
+
+    class State(models.TextChoices):
+        NEW = "new", "not tried yet"
+        CONNECTING = "connecting", "connecting"
+        UP = "up", "up"
+        DOWN = "down", "down"
+        STOPPED = "stopped", "stopped"
+
+    upstream = models.OneToOneField(Upstream, on_delete=models.CASCADE, primary_key=True, related_name="state")
+    state = models.CharField(max_length=12, choices=State, default=State.NEW)
+    since = models.DateTimeField(auto_now_add=True)
+    era = models.CharField(max_length=12, blank=True)
+    protocol = models.CharField(max_length=12, blank=True)
+    server_info = models.JSONField(default=dict)
+    capabilities = models.JSONField(default=dict)
+    instructions = models.TextField(blank=True)
+    last_error = models.TextField(blank=True)
+    last_error_at = models.DateTimeField(null=True)
+    last_ok_at = models.DateTimeField(null=True)
+    discovered_at = models.DateTimeField(null=True)
+    dropped = models.JSONField(default=list)
+    stderr_tail = models.TextField(blank=True)
+    refresh_due_at = models.DateTimeField(null=True, db_index=True)
+    restart_due_at = models.DateTimeField(null=True, db_index=True)
+    worker = models.CharField(max_length=80, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.upstream} is {self.state}"
+
+
+class Definition(Versioned):
+    """One tool, prompt, resource or template of an upstream, with the operator's switches.
+
+    The row outlives the upstream's own listing, so that switches survive rediscovery. `current` is the
+    version that was seen last.
+    """
+
+    org_path: ClassVar[str] = "upstream__org"
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    upstream = models.ForeignKey(Upstream, on_delete=models.CASCADE, related_name="definitions")
+    kind = models.CharField(max_length=8, choices=KindChoice)
+    name = models.CharField(max_length=1024)
+    enabled = models.BooleanField(default=True)
+    risk_override = models.CharField(max_length=12, choices=RiskChoice, blank=True, default="")
+    held = models.BooleanField(default=False)
+    current = models.ForeignKey("DefinitionVersion", on_delete=models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        ordering = ("kind", "name")
+        constraints = (
+            models.UniqueConstraint(fields=("upstream", "kind", "name"), name="one_definition_per_kind_and_name"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def risk(self) -> Risk:
+        """What policy goes by: the operator's word, else the class found in the current version."""
+        found = self.current.risk if self.current else Risk.WRITE
+        return Risk(self.risk_override or found)
+
+    @property
+    def public_name(self) -> str:
+        """The name on aggregates; resources and templates keep their URI."""
+        if self.kind in (KindChoice.TOOL, KindChoice.PROMPT):
+            return naming.public_name(self.upstream.slug, self.name)
+        return self.name
+
+
+class DefinitionVersion(Versioned):
+    """One text that an upstream gave for a definition. The text never changes: together, the ledger.
+
+    `digest` is the SHA-256 (hex) of the canonical text, `body` the JSON as it came first, `risk` the class found.
+    """
+
+    org_path: ClassVar[str] = "definition__upstream__org"
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    definition = models.ForeignKey(Definition, on_delete=models.CASCADE, related_name="versions")
+    digest = models.CharField(max_length=64)
+    body = models.TextField()
+    risk = models.CharField(max_length=12, choices=RiskChoice)
+    first_seen = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-first_seen",)
+        constraints = (models.UniqueConstraint(fields=("definition", "digest"), name="one_version_per_digest"),)
+
+    def __str__(self) -> str:
+        return f"{self.definition} {self.digest[:12]}"
+
+
+class CatalogueEntry(Versioned):
+    """Who has which definition now: `holder` is "" for everybody, or a principal id."""
+
+    org_path: ClassVar[str] = "definition__upstream__org"
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    definition = models.ForeignKey(Definition, on_delete=models.CASCADE, related_name="entries")
+    version = models.ForeignKey(DefinitionVersion, on_delete=models.CASCADE, related_name="+")
+    holder = models.CharField(max_length=120, blank=True, default="")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("definition", "holder"), name="one_entry_per_holder"),)
+
+    def __str__(self) -> str:
+        return f"{self.definition} for {self.holder or 'everybody'}"

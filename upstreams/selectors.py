@@ -1,0 +1,239 @@
+"""What the rest of the hub reads of upstreams: specifications, catalogues, states and due work."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import structlog
+from django.conf import settings
+from django.db.models import Count, Q
+
+from mcphub.core.keyring import KeyringError
+from upstreams.models import CatalogueEntry, Upstream, UpstreamState
+from upstreams.risk import Risk
+from upstreams.types import Transport, UpstreamSpec
+from upstreams.variables import UndefinedVariable, fill, mentioned_names
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueRecord:
+    """One definition that `holder` ("" = everybody, or a principal id) has now; `body` is its JSON text.
+
+    `name` is the original name, or the URI (template) of a resource. `enabled` is false as well when the
+    whole upstream is switched off.
+    """
+
+    upstream_id: str
+    upstream_slug: str
+    holder: str
+    kind: str
+    name: str
+    digest: str
+    body: bytes
+    risk: Risk
+    enabled: bool
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamHealth:
+    """How one upstream is, for dashboards and `doctor`. `fault` says why it cannot even be tried."""
+
+    id: str
+    slug: str
+    name: str
+    enabled: bool
+    state: str
+    since: datetime
+    era: str
+    tools: int
+    last_error: str
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What people or commands asked for and when: upstream id → the moment of asking."""
+
+    refresh: Mapping[str, datetime]
+    restart: Mapping[str, datetime]
+
+
+class Unusable(Exception):
+    """The row cannot be turned into a specification; the message is one sentence for the operator."""
+
+
+def org_upstreams(org_id: Any) -> list[UpstreamSpec]:
+    """Every upstream of the org that is switched on and usable, secrets opened and variables filled in.
+
+    A row that is not usable is left out and logged; `config_fault` tells the operator why.
+    """
+    rows = Upstream.objects.for_org(org_id).filter(enabled=True, org__enabled=True).select_related("state")
+    return list(_usable(rows))
+
+
+def _usable(rows: Any) -> Iterator[UpstreamSpec]:
+    for row in rows:
+        try:
+            yield spec_of(row)
+        except Unusable as fault:
+            log.warning("upstream_unusable", upstream=row.slug, fault=str(fault))
+
+
+def config_fault(row: Upstream) -> str:
+    """Why this row cannot be used as it is configured, in one sentence; "" when it can."""
+    try:
+        spec_of(row)
+    except Unusable as fault:
+        return str(fault)
+    return ""
+
+
+def spec_of(row: Upstream) -> UpstreamSpec:
+    """The specification of one row. Raises `Unusable`."""
+    if row.is_stdio and not stdio_allowed():
+        raise Unusable("Commands are switched off on this installation (MCPHUB_ALLOW_STDIO).")
+    try:
+        return _spec(row)
+    except UndefinedVariable as fault:
+        raise Unusable(f"The variable ${{{fault.name}}} is not defined.") from None
+    except KeyringError as fault:
+        raise Unusable(f"Its secrets cannot be opened: {fault}.") from None
+
+
+def _spec(row: Upstream) -> UpstreamSpec:
+    limits = settings.HUB.limits
+    values = variable_values(row)
+    return UpstreamSpec(
+        id=str(row.pk),
+        org_id=str(row.org_id),
+        slug=row.slug,
+        name=row.name,
+        revision=row.revision,
+        transport=cast(Transport, row.transport),
+        url=fill(row.url, values),
+        command=fill(row.command, values),
+        args=tuple(fill(part, values) for part in row.args),
+        env=_filled(row.env, values),
+        headers=_filled(row.headers, values),
+        sharing=_sharing(row),
+        era=cast(Any, row.state.era),
+        connect_s=_or(row.connect_s, limits.connect_s),
+        call_s=_or(row.call_s, limits.call_s),
+        call_hard_s=_or(row.call_hard_s, limits.call_hard_s),
+        heartbeat_s=_or(row.heartbeat_s, limits.heartbeat_s),
+        discovery_s=_or(row.discovery_s, limits.discovery_s),
+        egress_allow=tuple(row.egress_allow),
+        idempotent=frozenset(row.idempotent),
+        payload_mode=row.payload_mode or "redacted",
+        aliases=(row.path_alias,) if row.path_alias else (),
+    )
+
+
+def _sharing(row: Upstream) -> Any:
+    return row.sharing or ("shared" if row.is_stdio else "per-user")
+
+
+def _filled(pairs: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
+    return {name: fill(value, values) for name, value in pairs.items()}
+
+
+def _or(own: float | None, limit: float) -> float:
+    return limit if own is None else own
+
+
+def stdio_allowed() -> bool:
+    """Whether this installation may start commands: as set, else in standalone only."""
+    allowed: bool | None = settings.HUB.allow_stdio
+    return settings.HUB.mode == "standalone" if allowed is None else allowed
+
+
+def variable_values(row: Upstream) -> dict[str, str]:
+    """The upstream's own variables over the built-in ones. Raises `KeyringError`."""
+    values = {"HOME": os.path.expanduser("~"), **row.variables}
+    if "DATA_DIR" not in values and "DATA_DIR" in mentioned_names(row.texts()):
+        values["DATA_DIR"] = str(data_folder(row))
+    return values
+
+
+def data_folder(row: Upstream) -> Path:
+    """The folder that `${DATA_DIR}` names: one for each upstream, kept over restarts, made when first needed."""
+    folder = Path(settings.HUB.data_dir) / "upstreams" / str(row.pk)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
+    """Everything that the org's upstreams offer now, by upstream, kind and name."""
+    entries = (
+        CatalogueEntry.objects.for_org(org_id)
+        .order_by("definition__upstream__slug", "definition__kind", "definition__name")
+        .values_list(
+            "definition__upstream_id",
+            "definition__upstream__slug",
+            "holder",
+            "definition__kind",
+            "definition__name",
+            "version__digest",
+            "version__body",
+            "version__risk",
+            "definition__risk_override",
+            "definition__enabled",
+            "definition__upstream__enabled",
+            "definition__held",
+        )
+    )
+    return [
+        CatalogueRecord(
+            str(upstream),
+            slug,
+            holder,
+            kind,
+            name,
+            digest,
+            body.encode(),
+            Risk(override or risk),
+            on and whole_on,
+            held,
+        )
+        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, held in entries
+    ]
+
+
+def org_health(org_id: Any) -> list[UpstreamHealth]:
+    """How each upstream of the org is, by slug."""
+    offered = Count(
+        "definitions", filter=Q(definitions__kind="tool", definitions__entries__isnull=False), distinct=True
+    )
+    rows = Upstream.objects.for_org(org_id).select_related("state").annotate(tools=offered)
+    return [_health(row) for row in rows]
+
+
+def _health(row: Any) -> UpstreamHealth:
+    return UpstreamHealth(
+        id=str(row.pk),
+        slug=row.slug,
+        name=row.name,
+        enabled=row.enabled,
+        state=row.state.state,
+        since=row.state.since,
+        era=row.state.era,
+        tools=row.tools,
+        last_error=row.state.last_error,
+        fault=config_fault(row),
+    )
+
+
+def due() -> Due:
+    """What is asked for and not yet taken (`services.take_refresh`, `services.take_restart`)."""
+    rows = UpstreamState.objects.filter(Q(refresh_due_at__isnull=False) | Q(restart_due_at__isnull=False))
+    asked = list(rows.values_list("upstream_id", "refresh_due_at", "restart_due_at"))
+    return Due(
+        refresh={str(upstream): at for upstream, at, _ in asked if at},
+        restart={str(upstream): at for upstream, _, at in asked if at},
+    )

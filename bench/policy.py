@@ -27,7 +27,7 @@ def tools(count: int) -> list[Target]:
 
 def rules(count: int, condition: str = "") -> Iterator[Rule]:
     """Rules of the shapes that people write: exact names, prefixes, whole upstreams, risks, few of them broad."""
-    dice = random.Random(SEED)  # noqa: S311 (a benchmark must repeat itself)
+    dice = random.Random(SEED)
     for n in range(count):
         upstream = dice.choice(UPSTREAMS)
         shape = n % 5
@@ -58,7 +58,7 @@ def policy(count: int, condition: str = "") -> RuleSet:
 
 
 def callers(targets: Sequence[Target], sets: Sequence[frozenset[str]]) -> list[CallRequest]:
-    dice = random.Random(SEED)  # noqa: S311 (a benchmark must repeat itself)
+    dice = random.Random(SEED)
     arguments: dict[str, Any] = {"path": "/srv/data", "count": 3}
     principal = {"id": "user:1", "roles": [], "attributes": {"team": "red"}}
     picked = dice.choices(targets, k=20_000)

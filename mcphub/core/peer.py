@@ -1,0 +1,47 @@
+"""Where a request really came from: forwarding headers are believed from trusted proxies only."""
+
+import ipaddress
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.http import HttpRequest
+
+
+def real_address(peer: str, forwarded_for: str, trusted: Sequence[str]) -> str:
+    """The client's address: `peer`, or the nearest untrusted entry of X-Forwarded-For behind trusted proxies.
+
+    `trusted` holds addresses and CIDRs. An entry that is no address ends the walk at the proxy that sent it.
+    """
+    address = peer
+    hops = [hop.strip() for hop in forwarded_for.split(",")] if forwarded_for else []
+    while hops and _is_in(address, trusted):
+        hop = hops.pop()
+        if _parsed(hop) is None:
+            break
+        address = hop
+    return address
+
+
+def is_loopback(address: str) -> bool:
+    """Whether `address` is this machine's own: 127.0.0.0/8, ::1 (also mapped) or the name `localhost`."""
+    found = _parsed(address)
+    return address == "localhost" if found is None else found.is_loopback
+
+
+def source_of(request: HttpRequest) -> str:
+    """The address of the client behind a Django request; "" when the server did not say."""
+    peer = request.META.get("REMOTE_ADDR") or ""
+    return real_address(peer, request.META.get("HTTP_X_FORWARDED_FOR", ""), settings.HUB.trusted_proxies)
+
+
+def _is_in(address: str, networks: Sequence[str]) -> bool:
+    found = _parsed(address)
+    return found is not None and any(found in ipaddress.ip_network(item, strict=False) for item in networks)
+
+
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return (isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped) or found

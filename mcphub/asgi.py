@@ -39,22 +39,16 @@ async def stop() -> None:
 
 async def http(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand the request to health, to the MCP edge or to Django, by its path below the hub's prefix."""
-    prefix = settings.START.path_prefix
-    path = scope["path"]
+    path, prefix = scope["path"], settings.START.path_prefix
     if path in health.PATHS:
         await health.application(scope, receive, send)
-        return
-    if prefix:
-        if path != prefix and not path.startswith(prefix + "/"):
-            await not_found(send)
-            return
-        path = path[len(prefix) :] or "/"
-        scope = {**scope, "path": path}
-    if paths.parse(path) is not None:
+    elif paths.route_of(path, prefix) is not None:
         await start()
         await runtime().edge_app(scope, receive, send)
+    elif prefix and not path.startswith(prefix + "/"):
+        await not_found(send)
     else:
-        await django(scope, receive, send)
+        await django({**scope, "path": path.removeprefix(prefix)} if prefix else scope, receive, send)
 
 
 async def not_found(send: Send) -> None:

@@ -1,0 +1,1 @@
+"""How fast the hub is: a fast upstream, a load generator, one table (`make bench`)."""

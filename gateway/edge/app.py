@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import structlog
 
+from gateway.edge import paths
 from gateway.edge.asks import Asks
 from gateway.edge.auth import challenge, credentials_of
 from gateway.edge.body import ClientLeft, Receive, check_declared, read_body
@@ -15,7 +16,6 @@ from gateway.edge.handshake import HandshakeEra
 from gateway.edge.incoming import Incoming, accepted, check_media
 from gateway.edge.modern import ModernEra
 from gateway.edge.outlet import Outlet
-from gateway.edge.paths import route_of
 from gateway.edge.pulse import Pulse
 from gateway.edge.source import Sources
 from gateway.edge.stream import Send
@@ -62,13 +62,10 @@ class EdgeApp:
         """How many responses are under way, open streams included."""
         return self._pulse.under_way()
 
-    def serves(self, path: str) -> bool:
-        """Whether `path` is an MCP endpoint by its syntax."""
-        return route_of(path, self.config.path_prefix) is not None
-
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         outlet = Outlet(receive, send, self.config.limits)
         try:
+            await self._core.fresh()
             incoming = self._admit(scope, outlet)
             if incoming is None:
                 await outlet.answer(204, headers=preflight(dict(scope["headers"]), outlet.cors))
@@ -90,7 +87,7 @@ class EdgeApp:
         if len(headers) != len(raw):
             check_duplicates(raw)
         outlet.cors = self._guard.check(headers)
-        route = route_of(scope["path"], self.config.path_prefix)
+        route = paths.parse(scope["path"])
         if route is None:
             raise refused(404, INVALID_REQUEST, "Not found")
         method = scope["method"]

@@ -15,7 +15,8 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 class EdgeConfig:
     """`hosts` are names with or without port, `origins` are `scheme://host[:port]`; "*" allows all of them.
 
-    `loopback` says that the server listens there only; `path_prefix` stands before every MCP path.
+    `loopback` says that the server listens there only; `path_prefix` is what stands before the paths of the hub
+    in the URLs that clients see.
     """
 
     limits: Limits = field(default_factory=Limits)

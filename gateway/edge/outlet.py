@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from gateway.edge.stream import KEEP_ALIVE, PIECE_BYTES, EventStream, Send, event_text, write
+from gateway.edge.stream import KEEP_ALIVE, EventStream, Send, event_text
 from gateway.eras.jsonrpc import error_text
 from gateway.errors import Header, Refused
 from mcphub.core.aio import spawn
@@ -62,11 +62,8 @@ class Outlet:
             start.append(JSON)
         try:
             await self._send({"type": "http.response.start", "status": status, "headers": start})
-            if len(body) > PIECE_BYTES:
-                await write(self._send, body, self.limits, more=False)
-            else:
-                await self._send({"type": "http.response.body", "body": body})
-        except (OSError, TimeoutError):
+            await self._send({"type": "http.response.body", "body": body})
+        except OSError:
             self.leave()
 
     async def refuse(self, refused: Refused, id_: bytes = b"null") -> None:
@@ -110,8 +107,6 @@ class Outlet:
         if self.left:
             return
         self.left = True
-        if self.stream is not None:
-            self.stream.close()
         if self.on_leave is not None:
             self.on_leave()
 
@@ -130,7 +125,11 @@ class Outlet:
         """Keep a silent connection open, and end one whose principal lost its access."""
         if self.still_allowed is not None and not self.still_allowed():
             self.dismiss()
-        elif self.sse and now - (self.stream.wrote_at if self.stream else self.born) >= self.limits.keepalive_s:
+        elif (
+            self.sse
+            and not self.left
+            and now - (self.stream.wrote_at if self.stream else self.born) >= self.limits.keepalive_s
+        ):
             self.open_stream().put(KEEP_ALIVE)
 
     async def end_stream(self) -> None:

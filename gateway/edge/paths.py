@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.types import Route
 from mcphub.core.ids import SLUG_PATTERN
+from mcphub.core.names import RESERVED
 
 _UPSTREAM: Final = r"[^/\x00-\x1f\x7f]{1,128}"
 _FORMS: Final = tuple(
@@ -15,20 +16,18 @@ _FORMS: Final = tuple(
         rf"/mcp/(?P<org>{SLUG_PATTERN})",
         rf"/mcp/(?P<org>{SLUG_PATTERN})/t/(?P<toolset>{SLUG_PATTERN})",
         rf"/mcp/(?P<org>{SLUG_PATTERN})/(?P<upstream>{_UPSTREAM})",
-        rf"/(?P<upstream>{_UPSTREAM})/mcp",
+        rf"/(?!(?:{'|'.join(sorted(RESERVED))})/)(?P<upstream>{_UPSTREAM})/mcp",
     )
 )
 
 
 @lru_cache(maxsize=4096)
-def route_of(path: str, prefix: str = "") -> Route | None:
-    """The endpoint at `path` (decoded, below `prefix`), or None when the path is none. One trailing slash is ignored.
+def parse(path: str) -> Route | None:
+    """The endpoint at `path` (decoded), or None when the path is none. One trailing slash is ignored.
 
     An upstream part may be a slug or the name that it had in an imported file.
     """
-    if not path.startswith(prefix):
-        return None
-    own = path.removeprefix(prefix).removesuffix("/")
+    own = path.removesuffix("/")
     for form in _FORMS:
         if found := form.fullmatch(own):
             return _route(own, **found.groupdict())

@@ -13,7 +13,6 @@ from mcphub.core.limits import Limits
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-PIECE_BYTES: Final = 64 * 1024
 KEEP_ALIVE: Final = b": keep-alive\r\n\r\n"
 STREAM_HEADERS: Final[tuple[Header, ...]] = (
     (b"content-type", b"text/event-stream"),
@@ -31,21 +30,15 @@ def event_text(data: bytes) -> bytes:
     return b"event: message\r\ndata: " + data + b"\r\n\r\n"
 
 
-async def write(send: Send, body: bytes, limits: Limits, *, more: bool) -> None:
-    """Send `body` in pieces, so that backpressure counts. Raises `TimeoutError` on a reader that stalls."""
-    for start in range(0, len(body) or 1, PIECE_BYTES):
-        piece = body[start : start + PIECE_BYTES]
-        last = start + PIECE_BYTES >= len(body)
-        async with asyncio.timeout(limits.write_s):
-            await send({"type": "http.response.body", "body": piece, "more_body": more or not last})
-
-
 class EventStream:
-    """The queue and its writer. The writer is a task that lives only while there is something to write."""
+    """The queue and its writer. The writer is a task that lives only while there is something to write.
+
+    How long the client may stall is the server's limit (`write_s`): it aborts the connection.
+    """
 
     __slots__ = (
         "_headers",
-        "_limits",
+        "_limit_bytes",
         "_on_cut",
         "_pending",
         "_send",
@@ -58,7 +51,7 @@ class EventStream:
 
     def __init__(self, send: Send, limits: Limits, headers: Sequence[Header], on_cut: Callable[[], None]) -> None:
         self._send = send
-        self._limits = limits
+        self._limit_bytes = 2 * limits.event_bytes
         self._headers = headers
         self._on_cut = on_cut
         self._pending: list[bytes] = []
@@ -69,22 +62,20 @@ class EventStream:
         self.wrote_at = clock.monotonic()
 
     def put(self, chunk: bytes) -> None:
-        """Queue one chunk. A reader so slow that more than `event_bytes` wait for it is cut."""
+        """Queue one chunk. A reader so slow that two of the largest events wait for it is given up."""
         if self.closed:
             return
         self._pending.append(chunk)
         self._size += len(chunk)
-        if self._size > self._limits.event_bytes + PIECE_BYTES:
-            self.cut("queue")
+        if self._size > self._limit_bytes:
+            self._cut()
         elif self._writer is None:
             self._writer = spawn(self._drain(), name="edge-stream")
 
-    def cut(self, why: str) -> None:
-        """Give the client up: nothing more is written."""
-        if not self.closed:
-            log.warning("slow_reader_cut", why=why, waiting_bytes=self._size)
-            self.close()
-            self._on_cut()
+    def _cut(self) -> None:
+        log.warning("slow_reader_cut", waiting_bytes=self._size)
+        self.close()
+        self._on_cut()
 
     def close(self) -> None:
         """Write nothing more, without a word to the client."""
@@ -100,8 +91,8 @@ class EventStream:
             return
         try:
             await self._start()
-            await write(self._send, last, self._limits, more=False)
-        except (OSError, TimeoutError):
+            await self._send({"type": "http.response.body", "body": last})
+        except OSError:
             self.close()
 
     async def _drain(self) -> None:
@@ -111,10 +102,8 @@ class EventStream:
                 chunk = b"".join(self._pending)
                 self._pending.clear()
                 self._size = 0
-                await write(self._send, chunk, self._limits, more=True)
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
                 self.wrote_at = clock.monotonic()
-        except TimeoutError:
-            self.cut("stalled")
         except OSError:
             self.close()
         finally:
@@ -123,7 +112,5 @@ class EventStream:
     async def _start(self) -> None:
         if not self._started:
             self._started = True
-            async with asyncio.timeout(self._limits.write_s):
-                await self._send(
-                    {"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *self._headers]}
-                )
+            headers = [*STREAM_HEADERS, *self._headers]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})

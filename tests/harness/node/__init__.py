@@ -85,9 +85,9 @@ def typescript(
 
 def inspector(url: str, key: str, *arguments: str) -> Any:
     """What the Inspector's command line prints for `--method …`, parsed."""
+    options = ("--transport", "http", "--header", f"Authorization: Bearer {key}", *arguments)
     done = subprocess.run(
-        [modules() / ".bin" / "node", modules() / INSPECTOR, "--cli", url, "--transport", "http"]
-        + ["--header", f"Authorization: Bearer {key}", *arguments],
+        [modules() / ".bin" / "node", modules() / INSPECTOR, "--cli", url, *options],
         capture_output=True,
         text=True,
         timeout=RUN_S,

@@ -1,0 +1,23 @@
+"""The tables, as Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+from bench.measuring import Row
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def calls(rows: Iterable[Row]) -> str:
+    """One line a target and number of clients."""
+    heads = ["target", "clients", "calls/s (lowest–highest)", "p50 ms", "p95 ms", "p99 ms", "CPU µs per call"]
+    return table(heads, [_line(row) for row in rows])
+
+
+def _line(row: Row) -> list[str]:
+    spread = f"{row.per_second:,.0f} ({min(row.rounds):,.0f}–{max(row.rounds):,.0f})"
+    times = [f"{value:.2f}" for value in (row.p50_ms, row.p95_ms, row.p99_ms)]
+    return [row.target, str(row.clients), spread, *times, "–" if row.cpu_us is None else f"{row.cpu_us:,.0f}"]

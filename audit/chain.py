@@ -1,15 +1,15 @@
 """The MAC chain that makes the record tamper-evident.
 
-Every row carries `HMAC-SHA256(key, previous mac || canonical row)`; the first one continues the genesis
-of its writer, which binds that writer's row. A head (the last position with its mac) is signed each time
+Every row carries a MAC (BLAKE2b with a 32-byte key, RFC 7693) of the previous mac and its own canonical
+bytes; the first one continues the genesis of its writer, which binds that writer's row. A head (the last position with its mac) is signed each time
 a chain grows, and what pruning removed is signed as a tombstone. Nobody without the key can alter, insert
 or remove rows unseen. What a MAC cannot show: that a whole database was put back to an earlier state, or
 that the newest writer vanished with everything it wrote; compare heads kept elsewhere for that.
 """
 
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
 
 import msgspec
@@ -60,24 +60,28 @@ class Position:
 
 def link(key: bytes, previous: bytes, row: bytes) -> bytes:
     """The mac of a row that follows the one with mac `previous`; 32 bytes."""
-    return hmac.digest(key, previous + row, "sha256")
+    return blake2b(previous + row, digest_size=MAC_BYTES, key=key).digest()
 
 
 def genesis(key: bytes, previous: bytes, writer: Sequence[str | int]) -> bytes:
     """The mac of a writer's row: start of its chain, and itself linked to the writer before."""
-    return hmac.digest(key, b"writer\0" + previous + canonical(writer), "sha256")
+    return _signature(key, b"writer", (previous, *writer))
 
 
 def sign_head(key: bytes, writer_id: int, seq: int, mac: bytes, closed: bool) -> bytes:
     """The signature under a chain's last position; `closed` says that nothing will follow it."""
-    return hmac.digest(key, b"head\0%d\0%d\0%d\0" % (writer_id, seq, closed) + mac, "sha256")
+    return _signature(key, b"head", (writer_id, seq, mac, closed))
+
+
+def _signature(key: bytes, what: bytes, facts: Sequence[str | int | bytes]) -> bytes:
+    return blake2b(canonical(facts), digest_size=MAC_BYTES, key=key, person=what).digest()
 
 
 def sign_tombstone(key: bytes, facts: Sequence[str | int | bytes]) -> bytes:
     """The signature under what pruning says of the rows it removed."""
-    return hmac.digest(key, b"tombstone\0" + canonical(facts), "sha256")
+    return _signature(key, b"tombstone", facts)
 
 
 def payload_digest(key: bytes, salt: bytes, body: bytes) -> bytes:
     """What a chained row knows of its payload: nothing that outlives the erasure of `salt` and `body`."""
-    return hmac.digest(key, salt + body, "sha256")
+    return blake2b(salt + body, digest_size=MAC_BYTES, key=key, person=b"payload").digest()

@@ -79,7 +79,7 @@ class AuditEvent(models.Model):
 
     class Meta:
         indexes = (
-            models.Index(fields=("org_id", "at", "id"), name="audit_event_timeline"),
+            models.Index(fields=("org_id", "at"), name="audit_event_timeline"),
             models.Index(fields=("call_id",), name="audit_event_call"),
         )
 

@@ -43,24 +43,28 @@ class Draft(msgspec.Struct, frozen=True):
     body: bytes
 
 
-_Columns = tuple[
-    str, int, str, str, str, str, str, str, str, str, str, str, str, str, str, str, str, str,
-    _Int64, _Int64, _Int64, str, str, str, bytes, str,
-]  # fmt: skip
-
-
 def draft(event: Event, payload_key: bytes, payload_limit: int) -> Draft:
     """Redact, cut and hash what the event's payload mode says; `payload_limit` in bytes.
 
-    Raises `ValueError` for an event that no row can hold.
+    Raises `ValueError` or `TypeError` for details that are no JSON.
     """
     fields = list(msgspec.structs.astuple(event)[:_PAYLOAD_FIELD])
     for position in _ENUM_FIELDS:
         fields[position] = str(fields[position])
     digest, salt, body = _payload(event, payload_key, payload_limit) if event.payload else (b"", b"", b"")
     details = _details(event) if event.details else "{}"
-    columns = msgspec.convert((*fields, str(event.payload_mode), digest, details), _Columns)
-    return Draft(columns, salt, body)
+    return Draft((*fields, str(event.payload_mode), digest, details), salt, body)
+
+
+def check(draft: Draft) -> None:
+    """Raise `ValueError` for columns that no database takes; asked only after a batch failed."""
+    msgspec.convert(draft.columns, _Columns)
+
+
+_Columns = tuple[
+    str, int, str, str, str, str, str, str, str, str, str, str, str, str, str, str, str, str,
+    _Int64, _Int64, _Int64, str, str, str, bytes, str,
+]  # fmt: skip
 
 
 def _payload(event: Event, key: bytes, limit: int) -> tuple[bytes, bytes, bytes]:

@@ -28,20 +28,18 @@ def record_act(
     the changed fields and are redacted.
     """
     change = {key: dict(value) for key, value in (("before", before), ("after", after)) if value is not None}
-    journal.append(
-        Event(
-            kind=Kind.ACT,
-            at=epoch_us(),
-            org_id=str(org_id),
-            org=org,
-            method=action,
-            name=target,
-            source=source,
-            payload=msgspec.json.encode(change, enc_hook=str) if change else b"",
-            payload_mode=PayloadMode.REDACTED,
-            **_who(principal),
-        )
+    event = Event(
+        kind=Kind.ACT,
+        at=epoch_us(),
+        org_id=str(org_id),
+        org=org,
+        method=action,
+        name=target,
+        source=source,
+        payload=msgspec.json.encode(change, enc_hook=str) if change else b"",
+        payload_mode=PayloadMode.REDACTED,
     )
+    journal.append(_by(principal, event))
 
 
 def record_sign_in(
@@ -54,28 +52,30 @@ def record_sign_in(
     reason: str = "",
     source: str = "",
 ) -> None:
-    """Record that somebody signed in, or failed to: `method` is the way (`password`, `dev`, `google`), `reason` why not."""
-    journal.append(
-        Event(
-            kind=Kind.SIGN_IN,
-            at=epoch_us(),
-            org_id=str(org_id),
-            org=org,
-            method=method,
-            effect="allow" if ok else "deny",
-            reason=reason,
-            source=source,
-            **_who(principal),
-        )
+    """Record that somebody signed in or failed to.
+
+    `method` is the way (`password`, `dev`, `google`), `reason` why it failed.
+    """
+    event = Event(
+        kind=Kind.SIGN_IN,
+        at=epoch_us(),
+        org_id=str(org_id),
+        org=org,
+        method=method,
+        effect="allow" if ok else "deny",
+        reason=reason,
+        source=source,
     )
+    journal.append(_by(principal, event))
 
 
-def _who(principal: Principal | str) -> dict[str, str]:
+def _by(principal: Principal | str, event: Event) -> Event:
     if isinstance(principal, str):
-        return {"principal": principal}
-    return {
-        "principal_id": principal.id,
-        "principal": principal.label,
-        "credential": principal.credential,
-        "application": principal.application,
-    }
+        return msgspec.structs.replace(event, principal=principal)
+    return msgspec.structs.replace(
+        event,
+        principal_id=principal.id,
+        principal=principal.label,
+        credential=principal.credential,
+        application=principal.application,
+    )

@@ -19,9 +19,9 @@ EVENTS: Final = AuditEvent._meta.db_table
 PAYLOADS: Final = AuditPayload._meta.db_table
 WRITERS: Final = AuditWriter._meta.db_table
 
-READ_HEAD: Final = f"SELECT head_seq, head_mac FROM {WRITERS} WHERE id = %s"  # noqa: S608 - our own table names
+READ_HEAD: Final = f"SELECT head_seq, head_mac FROM {WRITERS} WHERE id = %s"
 MOVE_HEAD: Final = (
-    f"UPDATE {WRITERS} SET head_seq = %s, head_mac = %s, head_signature = %s, beat_at = %s, closed = %s"  # noqa: S608
+    f"UPDATE {WRITERS} SET head_seq = %s, head_mac = %s, head_signature = %s, beat_at = %s, closed = %s"
     " WHERE id = %s AND head_seq = %s"
 )
 CHUNKS: Final = (64, 32, 16, 8, 4, 2, 1)
@@ -128,7 +128,7 @@ class SqliteStore:
 
 _MOVE_HEAD: Final = MOVE_HEAD.replace("%s", "?")
 _VALUES: Final = {
-    (table, size): f"INSERT INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608 - our own table names
+    (table, size): f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
     + ", ".join(["(" + ", ".join("?" * len(columns)) + ")"] * size)
     for table, columns in ((EVENTS, COLUMNS), (PAYLOADS, PAYLOAD_COLUMNS))
     for size in CHUNKS
@@ -184,12 +184,12 @@ class PostgresStore:
             for unwanted in ("cursor_factory", "context", "prepare_threshold"):
                 parameters.pop(unwanted, None)
             limit_ms = int(self.wait_s * 1000)
+            durable = ("-c synchronous_commit=on",) if self._fsync else ()
             parameters |= {
                 "connect_timeout": int(self.wait_s),
                 "tcp_user_timeout": limit_ms,
                 "application_name": "mcphub audit",
-                "options": f"{parameters.get('options', '')} -c statement_timeout={limit_ms} -c lock_timeout={limit_ms}"
-                + (" -c synchronous_commit=on" if self._fsync else ""),
+                "options": " ".join((parameters.get("options", ""), f"-c statement_timeout={limit_ms}", *durable)),
             }
             self._connection = psycopg.connect(**parameters, autocommit=True)
         return self._connection

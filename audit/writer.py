@@ -59,7 +59,7 @@ class Writer:
         self.refused = 0
 
     async def record(self, event: Event) -> None:
-        """Return when `event` is durable. Raises `AuditUnavailable` at the store's limit or when the queue is full."""
+        """Return when `event` is durable. Raises `AuditUnavailable` at the store's limit or with a full queue."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         if self._thread is None:

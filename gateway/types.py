@@ -110,6 +110,9 @@ class Unavailable(Exception):
 class GatewayCore(Protocol):
     """What the edge needs to know of the rest of the gateway."""
 
+    async def fresh(self) -> None:
+        """Wait until every change of config that this process made is in force. Raises `Unavailable`."""
+
     def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
         """The principal behind `credentials`, in memory. Raises `Unauthenticated`, `NotFound`, `Unavailable`."""
 

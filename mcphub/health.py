@@ -78,7 +78,7 @@ def is_migrated() -> bool:
 
 
 async def _snapshot() -> str:
-    return "" if runtime().ready.is_set() else "not loaded, or older than allowed"
+    return "" if runtime().is_ready() else "not loaded, or older than allowed"
 
 
 async def _redis() -> str:

@@ -22,7 +22,7 @@ from twisted.web.http import HTTPChannel
 
 from gateway.server.deadline import Deadline
 from gateway.server.drain import App, Drain, Message
-from gateway.server.refusals import LINGER_S, refusal
+from gateway.server.refusals import LINGER_BYTES, LINGER_S, refusal
 from mcphub.core.limits import Limits
 
 KEEP_ALIVE_S: Final = 75
@@ -41,6 +41,7 @@ class LimitedChannel(HTTPChannel):  # type: ignore[misc]  # Twisted is untyped h
         super().__init__()
         self.totalHeadersSize = self.limits.header_bytes
         self.refused = False
+        self._dropped = 0
         loop = reactor._asyncioEventloop
         self._closed: Final[asyncio.Future[None]] = loop.create_future()
         self._reading: Final = Deadline(loop)
@@ -70,6 +71,7 @@ class LimitedChannel(HTTPChannel):  # type: ignore[misc]  # Twisted is untyped h
 
     def dataReceived(self, data: bytes) -> None:
         if self.refused:
+            self._drop(data)
             return
         if not self._reading.about and not self._handlingRequest:
             self._reading.set("head", self.limits.header_s, self._read_too_slow)
@@ -94,6 +96,11 @@ class LimitedChannel(HTTPChannel):  # type: ignore[misc]  # Twisted is untyped h
         if not self.isSecure():
             self.transport.loseWriteConnection()
         self._reading.set("linger", LINGER_S, self.transport.abortConnection)
+
+    def _drop(self, data: bytes) -> None:
+        self._dropped += len(data)
+        if self._dropped > LINGER_BYTES:
+            self.transport.abortConnection()
 
     def _read_too_slow(self) -> None:
         self.refuse(408)

@@ -19,6 +19,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+STREAM_END_S: Final = 2
 SLICE_BYTES: Final = 256 * 1024
 DRAINING_CODE: Final = -31020
 ALWAYS_SERVED: Final = frozenset({"/live", "/ready", "/health", "/healthz"})
@@ -41,6 +42,8 @@ class Drain:
         self._limit_s: Final = limit_s
         self._hurry: Final = asyncio.Event()
         self._idle: Final = asyncio.Event()
+        self._streams = 0
+        self._silent: Final = asyncio.Event()
 
     def guard(self, app: App) -> App:
         """`app`, counted while it answers and refused once the notice is over."""
@@ -51,20 +54,29 @@ class Drain:
             elif self.refusing.is_set():
                 await refuse(send)
             elif _is_news_stream(scope):
-                await app(scope, self._until_refusing(receive), send)
+                await self._stream(app, scope, receive, send)
             else:
-                await self._counted(app, scope, receive, send)
+                await self._call(app, scope, receive, send)
 
         return guarded
 
-    async def _counted(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _call(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         self.in_flight += 1
         try:
             await app(scope, receive, sliced(send))
         finally:
             self.in_flight -= 1
-            if not self.in_flight and self.draining:
+            if not self.in_flight:
                 self._idle.set()
+
+    async def _stream(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+        self._streams += 1
+        try:
+            await app(scope, self._until_refusing(receive), send)
+        finally:
+            self._streams -= 1
+            if not self._streams:
+                self._silent.set()
 
     def _until_refusing(self, receive: Receive) -> Receive:
         async def receive_or_end() -> Message:
@@ -83,18 +95,22 @@ class Drain:
         """Give notice, then wait until nothing is in flight, at most as long as the limits say."""
         self.draining = True
         await _wait(self._hurry, self._notice_s)
-        self._idle.clear()
         self.refusing.set()
         if self.in_flight:
             log.info("draining", in_flight=self.in_flight, limit_s=self._limit_s)
+            self._idle.clear()
             await _wait(self._idle, self._limit_s)
         if self.in_flight:
             log.warning("drain_limit_reached", in_flight=self.in_flight)
+        if self._streams:
+            self._silent.clear()
+            await _wait(self._silent, STREAM_END_S)
 
     def hurry(self) -> None:
         """Stop waiting: the operator signalled again."""
         self._hurry.set()
         self._idle.set()
+        self._silent.set()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -7,6 +7,9 @@ from typing import Final
 LINGER_S: Final = 2.0
 """How long what a refused client still sends is read and dropped, so that it can see the answer."""
 
+LINGER_BYTES: Final = 16 * 1024 * 1024
+"""And how much of it."""
+
 _TEXTS: Final[dict[int, str]] = {
     408: "The request did not arrive in time.",
     413: "The request body is too large.",

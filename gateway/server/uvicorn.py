@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.server.deadline import Deadline
 from gateway.server.drain import App, Drain
-from gateway.server.refusals import LINGER_S, refusal
+from gateway.server.refusals import LINGER_BYTES, LINGER_S, refusal
 from mcphub.core.limits import Limits
 
 KEEP_ALIVE_S: Final = 75
@@ -32,6 +32,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._body_bytes = 0
         self._refused = False
+        self._dropped = 0
         self._reading: Final = Deadline(self.loop)
         self._writing: Final = Deadline(self.loop)
 
@@ -46,6 +47,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
+            self._drop(data)
             return
         was = self._stage
         super().data_received(data)
@@ -140,6 +142,11 @@ class LimitedProtocol(HttpToolsProtocol):
     def _arm_read(self, stage: str, seconds: float) -> None:
         if self._reading.about != stage:
             self._reading.set(stage, seconds, self._read_too_slow)
+
+    def _drop(self, data: bytes) -> None:
+        self._dropped += len(data)
+        if self._dropped > LINGER_BYTES:
+            self.transport.abort()
 
     def _read_too_slow(self) -> None:
         if self._stage == "idle":

@@ -1,0 +1,186 @@
+"""What a client's request means as a call: its target in policy's words and its parameters in the upstream's."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway.failures import INVALID_PARAMS, unknown
+from gateway.router import Reach, target_of
+from policies.types import Kind, Risk, Target
+from upstreams.errors import RpcError
+from upstreams.types import UpstreamSpec
+
+NOT_FOUND_HANDSHAKE: Final = -32002
+
+
+class Refused(Exception):
+    """The request cannot be a call: answered with this JSON-RPC error."""
+
+    def __init__(self, error: RpcError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, ready to be decided: `arguments` is the one frozen object that everything downstream uses."""
+
+    method: str
+    target: Target
+    spec: UpstreamSpec
+    params: dict[str, Any]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    shown_as: str = ""
+    resend: bool = False
+    cacheable: bool = False
+
+
+def tools_call(params: Mapping[str, Any], reach: Reach) -> Call:
+    """`tools/call`: by public, own or bare name."""
+    name, arguments = _text(params, "name"), _object(params, "arguments")
+    entry = reach.find("tool", name)
+    if entry is None:
+        raise Refused(unknown("tool", name))
+    spec = reach.snapshot.specs[entry.upstream_id]
+    own = {**params, "name": entry.name}
+    if "arguments" in params:
+        own["arguments"] = arguments
+    return Call(
+        "tools/call",
+        target_of(entry),
+        spec,
+        own,
+        arguments,
+        shown_as=name,
+        resend=entry.name in spec.idempotent,
+    )
+
+
+def prompts_get(params: Mapping[str, Any], reach: Reach) -> Call:
+    """`prompts/get`: as a tool, with arguments of strings."""
+    name, arguments = _text(params, "name"), _object(params, "arguments")
+    entry = reach.find("prompt", name)
+    if entry is None:
+        raise Refused(unknown("prompt", name))
+    spec = reach.snapshot.specs[entry.upstream_id]
+    own = {**params, "name": entry.name}
+    return Call("prompts/get", target_of(entry), spec, own, arguments, shown_as=name, resend=True)
+
+
+def resources_read(params: Mapping[str, Any], reach: Reach) -> Call:
+    """`resources/read`: by URI, wrapped or not, listed or matched by a template."""
+    shown = _text(params, "uri")
+    spec, uri = owner_of(reach, shown)
+    if spec is None:
+        raise Refused(unknown("resource", shown))
+    target = Target("resource", spec.slug, uri, Risk.READ)
+    own = {**params, "uri": uri}
+    return Call("resources/read", target, spec, own, {"uri": uri}, shown_as=shown, resend=True, cacheable=True)
+
+
+def completion_complete(params: Mapping[str, Any], reach: Reach) -> Call:
+    """`completion/complete`: routed by its `ref`, a prompt or a resource template."""
+    ref = _object(params, "ref")
+    if ref.get("type") == "ref/prompt":
+        kind, member = "prompt", "name"
+    elif ref.get("type") == "ref/resource":
+        kind, member = "template", "uri"
+    else:
+        raise Refused(RpcError(INVALID_PARAMS, "ref must be a prompt or a resource"))
+    target, spec, own_name = _referred(reach, kind, _text(ref, member))  # type: ignore[arg-type]  # two literals above
+    own = {**params, "ref": {**ref, member: own_name}}
+    arguments = _object(params, "argument")
+    return Call("completion/complete", target, spec, own, arguments, shown_as=str(ref[member]), resend=True)
+
+
+def _referred(reach: Reach, kind: Kind, name: str) -> tuple[Target, UpstreamSpec, str]:
+    spec, original = reach.unwrapped(name) if kind == "template" else (None, name)
+    entry = (
+        reach.snapshot.catalogue.own(spec.id, kind, original, reach.principal.id)
+        if spec
+        else _by_own_name(reach, kind, name)
+        if kind == "template"
+        else reach.find(kind, name)
+    )
+    if entry is None:
+        raise Refused(unknown("prompt" if kind == "prompt" else "resource", name))
+    return target_of(entry), reach.snapshot.specs[entry.upstream_id], entry.name
+
+
+def _by_own_name(reach: Reach, kind: Kind, name: str) -> Any:
+    if reach.only is not None:
+        return reach.find(kind, name)
+    visible = [
+        entry for entry in reach.snapshot.catalogue.bare(kind, name, reach.principal.id) if reach.is_visible(entry)
+    ]
+    return visible[0] if len(visible) == 1 else None
+
+
+def owner_of(reach: Reach, shown: str) -> tuple[UpstreamSpec | None, str]:
+    """The upstream that serves a URI on this route and the URI there, or (None, URI)."""
+    if reach.only is not None:
+        return reach.only, shown
+    spec, uri = reach.unwrapped(shown)
+    if spec is not None:
+        return spec, uri
+    holder = reach.principal.id
+    listed = [entry for entry in reach.snapshot.catalogue.bare("resource", shown, holder) if reach.is_visible(entry)]
+    if listed:
+        return (reach.snapshot.specs[listed[0].upstream_id] if len(listed) == 1 else None), shown
+    matching = {entry.upstream_id for entry in reach.visible("template") if template_matches(entry.name, shown)}
+    if len(matching) == 1:
+        return reach.snapshot.specs[matching.pop()], shown
+    return None, shown
+
+
+def template_matches(template: str, uri: str) -> bool:
+    """Whether `uri` could be an expansion of an RFC 6570 template: its literal parts appear in order.
+
+    Linear in both lengths, whatever the template: no regular expression is made of foreign text.
+    """
+    literals = _literals(template)
+    if len(literals) == 1:
+        return template == uri
+    if not uri.startswith(literals[0]) or not uri.endswith(literals[-1]):
+        return False
+    at = len(literals[0])
+    end = len(uri) - len(literals[-1])
+    for literal in literals[1:-1]:
+        found = uri.find(literal, at, end)
+        if found < 0:
+            return False
+        at = found + len(literal)
+    return at <= end
+
+
+def _literals(template: str) -> list[str]:
+    parts, rest = [], template
+    while "{" in rest:
+        literal, _, rest = rest.partition("{")
+        parts.append(literal)
+        rest = rest.partition("}")[2]
+    return [*parts, rest]
+
+
+READERS: Final[dict[str, Callable[[Mapping[str, Any], Reach], Call]]] = {
+    "tools/call": tools_call,
+    "prompts/get": prompts_get,
+    "resources/read": resources_read,
+    "completion/complete": completion_complete,
+}
+
+
+def _text(params: Mapping[str, Any], name: str) -> str:
+    value = params.get(name)
+    if not isinstance(value, str):
+        raise Refused(RpcError(INVALID_PARAMS, f"{name} must be a string"))
+    return value
+
+
+def _object(params: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = params.get(name, {})
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Refused(RpcError(INVALID_PARAMS, f"{name} must be an object"))
+    return value

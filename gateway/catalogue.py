@@ -1,0 +1,85 @@
+"""An org's definitions, indexed for look-up by public name, by own name and by bare name. No I/O."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from policies.types import Kind, Risk
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One definition that may be called: `name` is the upstream's own (for resources the URI, for
+    templates the URI template), `public` what it is called on aggregates, `body` its JSON text as the
+    upstream sent it. `holder` is "" or the principal whose credential showed it.
+    """
+
+    kind: Kind
+    upstream_id: str
+    upstream: str
+    name: str
+    public: str
+    body: bytes
+    risk: Risk
+    holder: str = ""
+
+
+class Catalogue:
+    """Immutable. Personal entries (of per-user upstreams) are seen by their holder only."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        shared: list[Entry] = []
+        personal: dict[str, list[Entry]] = {}
+        for entry in entries:
+            (personal.setdefault(entry.holder, []) if entry.holder else shared).append(entry)
+        self._shared: Final = _Index(shared)
+        self._personal: Final = {holder: _Index(own) for holder, own in personal.items()}
+
+    def has_personal(self, holder: str) -> bool:
+        """Whether this principal has entries of its own."""
+        return holder in self._personal
+
+    def public(self, kind: Kind, name: str, holder: str) -> Entry | None:
+        """The entry with this public name."""
+        own = self._personal.get(holder)
+        return (own and own.public.get((kind, name))) or self._shared.public.get((kind, name))
+
+    def own(self, upstream_id: str, kind: Kind, name: str, holder: str) -> Entry | None:
+        """The entry that this upstream calls `name`."""
+        own = self._personal.get(holder)
+        key = (upstream_id, kind, name)
+        return (own and own.own.get(key)) or self._shared.own.get(key)
+
+    def bare(self, kind: Kind, name: str, holder: str) -> Sequence[Entry]:
+        """Every entry called `name` by its own upstream, over all upstreams."""
+        own = self._personal.get(holder)
+        return (*self._shared.bare.get((kind, name), ()), *(own.bare.get((kind, name), ()) if own else ()))
+
+    def listed(self, kind: Kind, holder: str, upstream_id: str = "") -> list[Entry]:
+        """Entries of a kind, of one upstream or all, in the order of their public names."""
+        found = list(self._shared.kinds.get(kind, ()))
+        if (own := self._personal.get(holder)) is not None:
+            found = sorted([*found, *own.kinds.get(kind, ())], key=_by_public)
+        return [entry for entry in found if not upstream_id or entry.upstream_id == upstream_id]
+
+
+class _Index:
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.public: Final[Mapping[tuple[Kind, str], Entry]] = MappingProxyType(
+            {(entry.kind, entry.public): entry for entry in reversed(entries)}
+        )
+        self.own: Final[Mapping[tuple[str, Kind, str], Entry]] = MappingProxyType(
+            {(entry.upstream_id, entry.kind, entry.name): entry for entry in entries}
+        )
+        bare: dict[tuple[Kind, str], list[Entry]] = {}
+        kinds: dict[Kind, list[Entry]] = {}
+        for entry in sorted(entries, key=_by_public):
+            bare.setdefault((entry.kind, entry.name), []).append(entry)
+            kinds.setdefault(entry.kind, []).append(entry)
+        self.bare: Final = bare
+        self.kinds: Final = kinds
+
+
+def _by_public(entry: Entry) -> tuple[str, str]:
+    return entry.public, entry.upstream

@@ -1,0 +1,117 @@
+"""The core behind the edge: who asks, what the route opens, and which part answers the method."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from django.conf import settings
+
+from gateway import lists
+from gateway.calls import READERS
+from gateway.facts import described, sees
+from gateway.failures import METHOD_NOT_FOUND
+from gateway.pipeline import Pipeline
+from gateway.relay import encode
+from gateway.router import Reach, reach
+from gateway.snapshot import Snapshots
+from gateway.types import Credentials, NotFound, Notification, Reply, Request, Route, Unauthenticated
+from mcphub.accounts.selectors import KeyRecord, touch_key
+from mcphub.core import aio, clock, tokens
+from mcphub.core.principal import Principal
+from upstreams.connections import Connections
+from upstreams.errors import RpcError
+
+LIST_TTL_MS: Final = 60_000
+TOUCH_EVERY_S: Final = 60
+
+
+class Core:
+    """Implements `gateway.types.GatewayCore` over one process's snapshot, connections and audit writer."""
+
+    def __init__(self, snapshots: Snapshots, connections: Connections, pipeline: Pipeline) -> None:
+        self._snapshots = snapshots
+        self._connections = connections
+        self._pipeline = pipeline
+        self._touched: dict[str, float] = {}
+
+    async def fresh(self) -> None:
+        """See `GatewayCore.fresh`."""
+        await self._snapshots.fresh()
+
+    def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
+        """See `GatewayCore.authenticate`."""
+        principal = self._principal(credentials, source)
+        if route.org and route.org != principal.org.slug:
+            raise NotFound
+        return principal
+
+    def _principal(self, credentials: Credentials, source: str) -> Principal:
+        if credentials.scheme == "none" and settings.START.no_auth:
+            return self._open_principal()
+        for public_id in tokens.public_ids_of(credentials.secret):
+            record = self._snapshots.keys.get(public_id)
+            if record is not None and _opens(record, credentials.secret):
+                self._touch(record, source)
+                return record.principal
+        raise Unauthenticated
+
+    async def handle(self, request: Request, reply: Reply) -> None:
+        """See `GatewayCore.handle`."""
+        snapshot = self._snapshots.orgs.get(request.principal.org.id)
+        if snapshot is None:
+            raise NotFound
+        opened = reach(snapshot, request.principal, request.route, settings.START.single_upstream)
+        if request.method in READERS:
+            await self._pipeline.run(request, reply, opened)
+        elif (method := self._methods.get(request.method)) is not None:
+            method(self, request, reply, opened)
+        else:
+            reply.error(RpcError(METHOD_NOT_FOUND, f"Method not found: {request.method}"), 404)
+
+    async def notified(self, note: Notification) -> None:
+        """See `GatewayCore.notified`. Cancellation is the edge's; the rest concerns nobody yet."""
+
+    def _list(self, request: Request, reply: Reply, opened: Reach) -> None:
+        found = lists.answer(
+            request,
+            opened,
+            page_size=settings.HUB.limits.page_size,
+            ttl_ms=LIST_TTL_MS,
+            absent=self._absent(opened),
+        )
+        reply.error(found) if isinstance(found, RpcError) else reply.result(found)
+
+    def _absent(self, opened: Reach) -> list[str]:
+        """Slugs of upstreams that do not answer now, as far as the principal may know of them."""
+        failing = [spec for spec in opened.specs() if self._connections.is_failing(spec.id)]
+        return sorted(spec.slug for spec in failing if sees(opened, spec))
+
+    def _describe(self, request: Request, reply: Reply, opened: Reach) -> None:
+        reply.result(encode(described(opened, self._connections.facts)))
+
+    def _pong(self, request: Request, reply: Reply, opened: Reach) -> None:
+        reply.result(b"{}")
+
+    _methods: Final[Mapping[str, Callable[["Core", Request, Reply, Reach], None]]] = {
+        **dict.fromkeys(lists.KIND_OF, _list),
+        "initialize": _describe,
+        "server/discover": _describe,
+        "ping": _pong,
+        "logging/setLevel": _pong,
+    }
+
+    def _open_principal(self) -> Principal:
+        org = next(iter(self._snapshots.orgs.values())).org
+        return Principal("open", "open", "open mode", org, frozenset({"owner"}))
+
+    def _touch(self, record: KeyRecord, source: str) -> None:
+        """Note the key's use, at most once a minute."""
+        now = clock.monotonic()
+        if now - self._touched.get(record.id, float("-inf")) >= TOUCH_EVERY_S:
+            self._touched[record.id] = now
+            aio.spawn(aio.in_thread(touch_key, record.id, source), name="touch-key")
+
+
+def _opens(record: KeyRecord, secret: str) -> bool:
+    unexpired = record.expires_at is None or record.expires_at > time.time()
+    return tokens.matches(secret, record.digest, record.digest_key_id) and unexpired

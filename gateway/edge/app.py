@@ -1,0 +1,150 @@
+"""The MCP edge as one raw ASGI application: every MCP path, both eras."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+
+from gateway.edge import paths
+from gateway.edge.asks import Asks
+from gateway.edge.auth import challenge, credentials_of
+from gateway.edge.body import ClientLeft, Receive, check_declared, read_body
+from gateway.edge.config import EdgeConfig
+from gateway.edge.guard import ALLOWED_METHODS, Guard, check_duplicates, preflight
+from gateway.edge.handshake import HandshakeEra
+from gateway.edge.incoming import Incoming, accepted, check_media
+from gateway.edge.modern import ModernEra
+from gateway.edge.outlet import Outlet
+from gateway.edge.pulse import Pulse
+from gateway.edge.source import Sources
+from gateway.edge.stream import Send
+from gateway.eras.modern import HANDSHAKE_HEADERS, VERSION_HEADER, is_modern
+from gateway.errors import INVALID_REQUEST, PARSE_ERROR, Refused, TooManyAttempts, refused
+from gateway.sessions import SWEEP_S, Sessions
+from gateway.types import GatewayCore, NotFound, Route, Unauthenticated, Unavailable
+from mcphub.core.aio import cancel, spawn
+from mcphub.core.strictjson import BadJson, loads
+
+METHODS: Final = frozenset({"POST", "GET", "DELETE"})
+
+log = structlog.get_logger(__name__)
+
+
+class EdgeApp:
+    """Serves the paths of `gateway.edge.paths` over HTTP for one core."""
+
+    def __init__(self, core: GatewayCore, config: EdgeConfig) -> None:
+        self.config = config
+        self.sessions = Sessions(config.limits)
+        self._core = core
+        self._guard = Guard(config)
+        self._sources = Sources(config)
+        self._pulse = Pulse(config.limits.keepalive_s)
+        asks = Asks()
+        self._modern = ModernEra(core, self._pulse, asks)
+        self._handshake = HandshakeEra(core, self.sessions, self._pulse, asks)
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin the background work: the sweep of sessions."""
+        self._sweeper = spawn(self._sweep(), name="edge-session-sweep")
+
+    async def stop(self) -> None:
+        """End the background work and every stream that belongs to no request."""
+        if self._sweeper is not None:
+            await cancel(self._sweeper)
+        for session in self.sessions.listening():
+            if session.stream is not None:
+                session.stream.dismiss()
+
+    def under_way(self) -> int:
+        """How many responses are under way, open streams included."""
+        return self._pulse.under_way()
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        outlet = Outlet(receive, send, self.config.limits)
+        try:
+            await self._core.fresh()
+            incoming = self._admit(scope, outlet)
+            if incoming is None:
+                await outlet.answer(204, headers=preflight(dict(scope["headers"]), outlet.cors))
+            elif scope["method"] == "POST":
+                await self._post(incoming, receive)
+            else:
+                await self._get_or_delete(incoming, scope["method"])
+        except Refused as refusal:
+            await outlet.refuse(refusal)
+        except Unavailable as unavailable:
+            await outlet.refuse(Refused(503, unavailable.error, (_retry_after(unavailable.retry_after),)))
+        except ClientLeft:
+            return
+
+    def _admit(self, scope: Mapping[str, Any], outlet: Outlet) -> Incoming | None:
+        """Who asks for what; None for a CORS preflight. Raises `Refused`, `Unavailable`."""
+        raw = scope["headers"]
+        headers = dict(raw)
+        if len(headers) != len(raw):
+            check_duplicates(raw)
+        outlet.cors = self._guard.check(headers)
+        route = paths.parse(scope["path"])
+        if route is None:
+            raise refused(404, INVALID_REQUEST, "Not found")
+        method = scope["method"]
+        if method == "OPTIONS":
+            return None
+        if method not in METHODS:
+            raise refused(405, INVALID_REQUEST, "Method not allowed", ((b"allow", ALLOWED_METHODS),))
+        credentials = credentials_of(headers)
+        source = self._sources.address(scope, headers)
+        try:
+            principal = self._core.authenticate(credentials, route, source)
+        except Unauthenticated:
+            raise self._unauthenticated(scope, headers, route, credentials.scheme != "none") from None
+        except NotFound:
+            raise refused(404, INVALID_REQUEST, "Not found") from None
+        except TooManyAttempts as error:
+            raise refused(429, INVALID_REQUEST, "Too many attempts", (_retry_after(error.retry_after),)) from None
+        return Incoming(headers, outlet, route, credentials, principal, source)
+
+    def _unauthenticated(
+        self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], route: Route, presented: bool
+    ) -> Refused:
+        value = challenge(self.config, route, self._sources.base_url(scope, headers), presented)
+        return refused(401, INVALID_REQUEST, "Authentication required", ((b"www-authenticate", value),))
+
+    async def _post(self, incoming: Incoming, receive: Receive) -> None:
+        check_declared(incoming.headers, self.config.limits)
+        check_media(incoming)
+        body = await read_body(receive, self.config.limits)
+        try:
+            message = loads(body)
+        except BadJson as error:
+            raise refused(400, PARSE_ERROR, f"Parse error: {error}") from None
+        if is_modern(incoming.headers.get(VERSION_HEADER), message):
+            await self._modern.post(incoming, message, len(body))
+        else:
+            await self._handshake.post(incoming, message, len(body))
+
+    async def _get_or_delete(self, incoming: Incoming, method: str) -> None:
+        version = incoming.headers.get(VERSION_HEADER)
+        if version is not None and version not in HANDSHAKE_HEADERS:
+            raise refused(405, INVALID_REQUEST, "This revision has POST only", ((b"allow", b"POST"),))
+        if method == "DELETE":
+            await self._handshake.delete(incoming)
+        elif accepted(incoming.headers.get(b"accept", b"*/*"))[1]:
+            await self._handshake.listen(incoming)
+        else:
+            raise refused(406, INVALID_REQUEST, "Accept must name text/event-stream")
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self.sessions.sweep()
+            except Unavailable:
+                log.warning("session_sweep_postponed")
+
+
+def _retry_after(seconds: int) -> tuple[bytes, bytes]:
+    return (b"retry-after", b"%d" % seconds)

@@ -1,0 +1,61 @@
+"""What the edge needs to know of its surroundings."""
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import urlsplit
+
+from mcphub.core.env import HubSettings
+from mcphub.core.limits import Limits
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeConfig:
+    """`hosts` are names with or without port, `origins` are `scheme://host[:port]`; "*" allows all of them.
+
+    `loopback` says that the server listens there only; `path_prefix` is what stands before the paths of the hub
+    in the URLs that clients see.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    loopback: bool = True
+    server_url: str = ""
+    path_prefix: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, hub: HubSettings, path_prefix: str = "") -> Self:
+        """The part of the settings that the edge reads."""
+        own = urlsplit(hub.server_url)
+        return cls(
+            limits=hub.limits,
+            hosts=frozenset((*hub.allowed_hosts, *filter(None, (own.hostname,)))),
+            origins=frozenset((*hub.allowed_origins, *_origin(hub.server_url))),
+            loopback=is_loopback(hub.host),
+            server_url=hub.server_url.rstrip("/"),
+            path_prefix=path_prefix.rstrip("/"),
+            trusted_proxies=hub.trusted_proxies,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a bind address or host name is this machine only."""
+    return host in LOOPBACK_NAMES or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def is_address(host: str) -> bool:
+    """Whether `host` is a literal IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _origin(url: str) -> tuple[str, ...]:
+    parts = urlsplit(url)
+    return (f"{parts.scheme}://{parts.netloc}",) if parts.netloc else ()

@@ -1,0 +1,196 @@
+"""POST, GET and DELETE of the handshake era: initialize, then messages of a session."""
+
+import asyncio
+from typing import Any, Final
+
+from gateway.edge.asks import Asks
+from gateway.edge.incoming import Incoming
+from gateway.edge.pulse import Pulse
+from gateway.edge.reply import Reply
+from gateway.edge.serving import serve, still_allowed
+from gateway.eras.handshake import BATCHING, greeting
+from gateway.eras.jsonrpc import error_text, id_text, kind_of
+from gateway.eras.meta import take_asides
+from gateway.eras.methods import ONLY_IN
+from gateway.errors import INVALID_REQUEST, METHOD_NOT_FOUND, Refused, refused
+from gateway.sessions import LiveSession, Sessions
+from gateway.types import GatewayCore, Notification, Request
+
+SESSION_HEADER: Final = b"mcp-session-id"
+BATCH_MESSAGES: Final = 100
+
+
+class HandshakeEra:
+    """Answers within sessions. A client that leaves has not cancelled; `notifications/cancelled` does."""
+
+    def __init__(self, core: GatewayCore, sessions: Sessions, pulse: Pulse, asks: Asks) -> None:
+        self._core = core
+        self._sessions = sessions
+        self._pulse = pulse
+        self._asks = asks
+
+    async def post(self, incoming: Incoming, message: Any, size: int) -> None:
+        """Answer one message or batch. Raises `Refused`, `Unavailable`."""
+        if isinstance(message, list):
+            await self._batch(incoming, message, size)
+            return
+        kind = kind_of(message)
+        try:
+            if kind == "request" and message["method"] == "initialize":
+                await self._initialize(incoming, message, size)
+            elif kind == "request":
+                await self._single(incoming, await self._session(incoming), message, size)
+            else:
+                await self._take(incoming, await self._session(incoming), message)
+                await incoming.outlet.answer(202)
+        except Refused as refusal:
+            await incoming.outlet.refuse(refusal, id_text(message["id"]) if kind == "request" else b"null")
+
+    async def listen(self, incoming: Incoming) -> None:
+        """The session's stream for what belongs to no request; a newer one replaces the one before."""
+        session = await self._session(incoming)
+        outlet = incoming.outlet
+        outlet.sse = True
+        if session.stream is not None:
+            session.stream.dismiss()
+        session.stream = outlet
+        session.principal = incoming.principal
+        outlet.still_allowed = lambda: self._may_listen(incoming, session)
+        gone = asyncio.Event()
+        outlet.on_leave = gone.set
+        outlet.open_stream().put(b": open\r\n\r\n")
+        self._pulse.add(outlet)
+        try:
+            await gone.wait()
+        finally:
+            self._pulse.discard(outlet)
+            if session.stream is outlet:
+                session.stream = None
+        await outlet.end_stream()
+
+    async def delete(self, incoming: Incoming) -> None:
+        """End the session."""
+        await self._sessions.end(await self._session(incoming))
+        await incoming.outlet.answer(204)
+
+    def _may_listen(self, incoming: Incoming, session: LiveSession) -> bool:
+        if not still_allowed(self._core, incoming):
+            return False
+        session.principal = incoming.principal
+        return True
+
+    async def _session(self, incoming: Incoming) -> LiveSession:
+        held = incoming.headers.get(SESSION_HEADER)
+        if held is None:
+            raise refused(400, INVALID_REQUEST, "Mcp-Session-Id is missing; begin with initialize")
+        sealed = held.decode("latin-1")
+        found = self._sessions.find(sealed, incoming.principal, incoming.route)
+        if found is None:
+            found = await self._sessions.recall(sealed, incoming.principal, incoming.route)
+        if found is None:
+            raise refused(404, INVALID_REQUEST, "Session not found")
+        return found
+
+    async def _initialize(self, incoming: Incoming, message: dict[str, Any], size: int) -> None:
+        revision, client = greeting(message.get("params", {}))
+        session = self._sessions.draft(incoming.principal, incoming.route, revision, client)
+        reply = await self._answered(incoming, session, message, size)
+        if reply.succeeded:
+            await self._sessions.keep(session)
+            incoming.outlet.headers += ((SESSION_HEADER, session.sealed.encode()),)
+        await incoming.outlet.finish(reply.status, reply.body)
+
+    async def _single(self, incoming: Incoming, session: LiveSession, message: dict[str, Any], size: int) -> None:
+        reply = await self._answered(incoming, session, message, size)
+        await incoming.outlet.finish(reply.status, reply.body)
+
+    async def _answered(self, incoming: Incoming, session: LiveSession, message: dict[str, Any], size: int) -> Reply:
+        self._pulse.add(incoming.outlet)
+        try:
+            return await self._request(incoming, session, message, size)
+        finally:
+            self._pulse.discard(incoming.outlet)
+
+    async def _request(self, incoming: Incoming, session: LiveSession, message: dict[str, Any], size: int) -> Reply:
+        method = message["method"]
+        if ONLY_IN.get(method) == "modern":
+            raise refused(200, METHOD_NOT_FOUND, f"Method not found: {method}")
+        params = message.get("params", {})
+        token, trace = take_asides(params, incoming.headers)
+        request = Request(
+            route=incoming.route,
+            principal=incoming.principal,
+            era="handshake",
+            revision=session.ref.revision,
+            id=message["id"],
+            method=method,
+            params=params,
+            client=session.ref.client,
+            session=session.ref,
+            progress_token=token,
+            source=incoming.source,
+            received_bytes=size,
+            trace=trace,
+        )
+        reply = Reply(incoming.outlet, "handshake", request.id, token, self._asks, session.ref.id)
+        session.replies[reply] = None
+        try:
+            await serve(self._core, request, reply)
+        finally:
+            del session.replies[reply]
+        return reply
+
+    async def _take(self, incoming: Incoming, session: LiveSession, message: dict[str, Any]) -> None:
+        """Act on a notification or a response. Raises `Refused` for a response that the hub never asked for."""
+        if "method" not in message:
+            if not self._asks.answer(session.ref.id, message):
+                raise refused(400, INVALID_REQUEST, "The hub has sent no request with this id")
+            return
+        params = message.get("params", {})
+        if message["method"] == "notifications/cancelled":
+            session.cancel(params.get("requestId"))
+            return
+        note = Notification(incoming.route, incoming.principal, "handshake", message["method"], params, session.ref)
+        await self._core.notified(note)
+
+    async def _batch(self, incoming: Incoming, messages: list[Any], size: int) -> None:
+        session = await self._session(incoming)
+        if session.ref.revision not in BATCHING:
+            raise refused(400, INVALID_REQUEST, "Batches do not exist in this revision")
+        if not 0 < len(messages) <= BATCH_MESSAGES:
+            raise refused(400, INVALID_REQUEST, f"A batch holds 1 to {BATCH_MESSAGES} messages")
+        kinds = [kind_of(message) for message in messages]
+        requests = [message for message, kind in zip(messages, kinds, strict=True) if kind == "request"]
+        if any(message["method"] == "initialize" for message in requests):
+            raise refused(400, INVALID_REQUEST, "initialize must stand alone")
+        for message, kind in zip(messages, kinds, strict=True):
+            if kind != "request":
+                await self._take(incoming, session, message)
+        if not requests:
+            await incoming.outlet.answer(202)
+            return
+        bodies = await self._all(incoming, session, requests, size)
+        outlet = incoming.outlet
+        if outlet.stream is None:
+            await outlet.finish(200, b"[" + b",".join(bodies) + b"]")
+            return
+        for body in bodies[:-1]:
+            outlet.event(body)
+        await outlet.finish(200, bodies[-1])
+
+    async def _all(
+        self, incoming: Incoming, session: LiveSession, requests: list[dict[str, Any]], size: int
+    ) -> list[bytes]:
+        self._pulse.add(incoming.outlet)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._one(incoming, session, message, size)) for message in requests]
+        finally:
+            self._pulse.discard(incoming.outlet)
+        return [task.result() for task in tasks]
+
+    async def _one(self, incoming: Incoming, session: LiveSession, message: dict[str, Any], size: int) -> bytes:
+        try:
+            return (await self._request(incoming, session, message, size)).body
+        except Refused as refusal:
+            return error_text(id_text(message["id"]), refusal.error)

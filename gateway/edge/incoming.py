@@ -1,0 +1,51 @@
+"""One HTTP request that was let in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from gateway.edge.outlet import Outlet
+from gateway.errors import INVALID_REQUEST, refused
+from gateway.types import Credentials, Route
+from mcphub.core.principal import Principal
+
+ANY_JSON: Final = frozenset({"*/*", "application/*", "application/json"})
+ANY_EVENTS: Final = frozenset({"*/*", "text/*", "text/event-stream"})
+
+
+@dataclass(slots=True, eq=False)
+class Incoming:
+    """Who asks, where, with which headers, and where the answer goes."""
+
+    headers: Mapping[bytes, bytes]
+    outlet: Outlet
+    route: Route
+    credentials: Credentials
+    principal: Principal
+    source: str
+
+
+def check_media(incoming: Incoming) -> None:
+    """What a POST sends and takes. Raises `Refused`: 415 unless it sends JSON, 406 when it takes neither form."""
+    if not is_json(incoming.headers.get(b"content-type", b"")):
+        raise refused(415, INVALID_REQUEST, "Content-Type must be application/json")
+    outlet = incoming.outlet
+    outlet.json, outlet.sse = accepted(incoming.headers.get(b"accept", b"*/*"))
+    if not outlet.json and not outlet.sse:
+        raise refused(406, INVALID_REQUEST, "Accept must name application/json and text/event-stream")
+
+
+@lru_cache(maxsize=256)
+def is_json(content_type: bytes) -> bool:
+    """Whether a Content-Type is JSON in UTF-8."""
+    kind, _, parameters = content_type.decode("latin-1").lower().partition(";")
+    charset = parameters.strip().removeprefix("charset=").strip('"')
+    return kind.strip() == "application/json" and ("charset=" not in parameters or charset in ("utf-8", "utf8"))
+
+
+@lru_cache(maxsize=256)
+def accepted(accept: bytes) -> tuple[bool, bool]:
+    """Whether an Accept header takes JSON, and whether it takes events (RFC 9110 section 12.5.1, without weights)."""
+    kinds = {part.partition(";")[0].strip().lower() for part in accept.decode("latin-1").split(",")}
+    return not kinds.isdisjoint(ANY_JSON), not kinds.isdisjoint(ANY_EVENTS)

@@ -1,0 +1,145 @@
+"""One HTTP response under way: nothing said yet, then one JSON answer or a stream of events."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from gateway.edge.stream import KEEP_ALIVE, EventStream, Send, event_text
+from gateway.eras.jsonrpc import error_text
+from gateway.errors import Header, Refused
+from mcphub.core.aio import spawn
+from mcphub.core.limits import Limits
+
+Receive = Callable[[], Awaitable[Any]]
+
+JSON: Final = (b"content-type", b"application/json")
+
+
+class Outlet:
+    """Where the answer to one HTTP request goes.
+
+    `on_leave` is called when the client has gone, was cut because it does not read, or is dismissed.
+    `still_allowed` is asked every few seconds on streams that outlive a request's authorisation.
+    """
+
+    __slots__ = (
+        "_receive",
+        "_send",
+        "_watcher",
+        "born",
+        "cors",
+        "headers",
+        "home",
+        "json",
+        "left",
+        "limits",
+        "on_leave",
+        "sse",
+        "still_allowed",
+        "stream",
+    )
+
+    def __init__(self, receive: Receive, send: Send, limits: Limits) -> None:
+        self._receive = receive
+        self._send = send
+        self._watcher: asyncio.Task[None] | None = None
+        self.limits = limits
+        self.cors: tuple[Header, ...] = ()
+        self.headers: tuple[Header, ...] = ()
+        self.json = True
+        self.sse = False
+        self.born = 0.0
+        self.left = False
+        self.home: set[Outlet] | None = None
+        self.stream: EventStream | None = None
+        self.on_leave: Callable[[], None] | None = None
+        self.still_allowed: Callable[[], bool] | None = None
+
+    async def answer(self, status: int, body: bytes = b"", headers: Sequence[Header] = ()) -> None:
+        """The whole response at once; `body` is JSON text, or empty."""
+        start = [(b"content-length", b"%d" % len(body)), *self.cors, *self.headers, *headers]
+        if body:
+            start.append(JSON)
+        try:
+            await self._send({"type": "http.response.start", "status": status, "headers": start})
+            await self._send({"type": "http.response.body", "body": body})
+        except OSError:
+            self.leave()
+
+    async def refuse(self, refused: Refused, id_: bytes = b"null") -> None:
+        """An HTTP error with its JSON-RPC body."""
+        await self.answer(refused.status, error_text(id_, refused.error), refused.headers)
+
+    async def finish(self, status: int, body: bytes) -> None:
+        """The last message: on the stream when there is one, else as a plain answer."""
+        try:
+            if self.left:
+                return
+            if self.stream is None and self.json:
+                await self.answer(status, body)
+            else:
+                await self.open_stream().end(event_text(body))
+        finally:
+            self.release()
+
+    def event(self, message: bytes) -> None:
+        """Send a message before the answer; the first one makes the response a stream.
+
+        Dropped when the client takes no events, or is gone.
+        """
+        if self.sse and not self.left:
+            self.open_stream().put(event_text(message))
+
+    def open_stream(self) -> EventStream:
+        """The stream of this response, begun if there is none."""
+        if self.stream is None:
+            self.stream = EventStream(self._send, self.limits, (*self.cors, *self.headers), self.leave)
+        return self.stream
+
+    async def hold(self) -> None:
+        """Wait until the client leaves."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.leave()
+
+    def leave(self) -> None:
+        """The client is gone, or given up."""
+        if self.left:
+            return
+        self.left = True
+        if self.on_leave is not None:
+            self.on_leave()
+
+    def dismiss(self) -> None:
+        """The hub ends this response, while the client is still there."""
+        if not self.left and self.on_leave is not None:
+            self.on_leave()
+
+    def settle(self, now: float) -> None:
+        """This response takes a while: begin to notice when the client leaves."""
+        self.born = now
+        if self._watcher is None:
+            self._watcher = spawn(self.hold(), name="edge-client-leaves")
+
+    def beat(self, now: float) -> None:
+        """Keep a silent connection open, and end one whose principal lost its access."""
+        if self.still_allowed is not None and not self.still_allowed():
+            self.dismiss()
+        elif (
+            self.sse
+            and not self.left
+            and now - (self.stream.wrote_at if self.stream else self.born) >= self.limits.keepalive_s
+        ):
+            self.open_stream().put(KEEP_ALIVE)
+
+    async def end_stream(self) -> None:
+        """The end of a stream that has no last message."""
+        try:
+            await self.open_stream().end()
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """The response is over."""
+        if self._watcher is not None:
+            self._watcher.cancel()

@@ -1,0 +1,79 @@
+"""What the hub says of itself on one route to one principal: capabilities, server info, instructions."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from gateway.lists import view_of
+from gateway.router import Reach
+from mcphub import __version__
+from policies.types import KINDS, Kind
+from upstreams.types import MODERN, ServerFacts, UpstreamSpec
+
+BLURB_CHARS: Final = 300
+CAPABILITY_OF: Final[dict[Kind, str]] = {
+    "tool": "tools",
+    "prompt": "prompts",
+    "resource": "resources",
+    "template": "resources",
+}
+
+
+def described(reach: Reach, facts_of: Callable[[str], ServerFacts | None]) -> dict[str, Any]:
+    """`capabilities`, `serverInfo` and `instructions` for `initialize` and `server/discover`.
+
+    On an aggregate the capabilities are the union over the upstreams that the principal sees; on a
+    single-upstream route they are that upstream's, as far as the hub can deliver them.
+    """
+    known = {spec.slug: facts_of(spec.id) for spec in reach.specs() if sees(reach, spec)}
+    said = {
+        "capabilities": _capabilities(reach, known),
+        "serverInfo": _server_info(reach, known),
+    }
+    if instructions := _instructions(reach, known):
+        said["instructions"] = instructions
+    return said
+
+
+def sees(reach: Reach, spec: UpstreamSpec) -> bool:
+    """Whether the principal may know of the upstream: something of it is visible, or all of it is open."""
+    if reach.opens(spec):
+        return True
+    holder, catalogue = reach.principal.id, reach.snapshot.catalogue
+    return any(reach.is_visible(entry) for kind in KINDS for entry in catalogue.listed(kind, holder, spec.id))
+
+
+def _capabilities(reach: Reach, known: Mapping[str, ServerFacts | None]) -> dict[str, Any]:
+    declared = {name for facts in known.values() if facts for name in facts.capabilities}
+    listed = {CAPABILITY_OF[kind] for kind in KINDS if view_of(reach, kind, MODERN).names}
+    offered: dict[str, Any] = {
+        name: {"listChanged": True}
+        for name in ("tools", "prompts", "resources")
+        if name in declared or name in listed or not reach.own_names
+    }
+    offered.update({name: {} for name in ("completions", "logging") if name in declared})
+    return offered
+
+
+def _server_info(reach: Reach, known: Mapping[str, ServerFacts | None]) -> dict[str, Any]:
+    facts = known.get(reach.only.slug) if reach.only else None
+    if facts is not None and facts.info.get("name") and facts.info.get("version"):
+        return dict(facts.info)
+    title = f"MCP Hub: {reach.only.slug if reach.only else reach.snapshot.org.slug}"
+    return {"name": "mcphub", "title": title, "version": __version__}
+
+
+def _instructions(reach: Reach, known: Mapping[str, ServerFacts | None]) -> str:
+    if reach.only is not None:
+        facts = known.get(reach.only.slug)
+        return facts.instructions if facts else ""
+    blurbs = [f"- {slug}: {_blurb(facts)}" for slug, facts in sorted(known.items())]
+    if not blurbs:
+        return ""
+    return "Tools and prompts are named {server}__{name}. Servers behind this hub:\n" + "\n".join(blurbs)
+
+
+def _blurb(facts: ServerFacts | None) -> str:
+    if facts is None:
+        return "not connected yet"
+    text = " ".join((facts.instructions or str(facts.info.get("title") or facts.info.get("name") or "")).split())
+    return text if len(text) <= BLURB_CHARS else text[: BLURB_CHARS - 1] + "…"

@@ -1,0 +1,102 @@
+"""What a client is told when a call does not end well: one table for the whole hub (DESIGN §5, errors)."""
+
+import json
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from upstreams.errors import Outcome, RpcError, UpstreamError
+
+Reason = Literal[
+    "unreachable", "lost", "timeout", "protocol", "too_large", "tls", "egress_blocked", "upstream_error",
+    "breaker_open", "needs_connection", "needs_scope", "rate_limited", "agent_lost", "denied",
+    "approval_pending", "cancelled",
+]  # fmt: skip
+
+INVALID_PARAMS: Final = -32602
+METHOD_NOT_FOUND: Final = -32601
+INTERNAL: Final = -32603
+DENIED: Final = -31001
+RATE_LIMITED: Final = -31010
+DRAINING: Final = -31020
+AUDIT_UNAVAILABLE: Final = -31022
+STORAGE_UNAVAILABLE: Final = -31023
+
+CODES: Final[dict[str, int]] = {"denied": DENIED, "approval_pending": DENIED, "rate_limited": RATE_LIMITED}
+
+EFFECT: Final[dict[Outcome, str]] = {
+    "not_sent": "It was not sent and has had no effect.",
+    "failed": "It did not take effect as far as the server says.",
+    "unknown": "It may have taken effect.",
+    "completed": "It has taken effect.",
+}
+
+NEXT: Final[dict[str, str]] = {
+    "unreachable": "Try again later.",
+    "lost": "Check whether it happened before you try again.",
+    "timeout": "Check whether it happened before you try again.",
+    "protocol": "Tell the operator: the server does not follow the protocol.",
+    "too_large": "Ask for less.",
+    "tls": "Tell the operator: the server's certificate is not accepted.",
+    "egress_blocked": "Tell the operator: the hub may not connect to that address.",
+    "upstream_error": "Try again later, or tell the operator.",
+    "breaker_open": "Try again in a while.",
+    "needs_connection": "Connect your account first.",
+    "needs_scope": "Connect your account again with the scopes named.",
+    "rate_limited": "Wait before you try again.",
+    "denied": "Do not try again with the same arguments.",
+    "approval_pending": "An approval is needed.",
+    "cancelled": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How one call failed; `text` is a plain sentence that names no URL, header, stack or token."""
+
+    reason: Reason
+    text: str
+    outcome: Outcome
+    retryable: bool = False
+
+    @classmethod
+    def of(cls, error: UpstreamError) -> "Failure":
+        """The failure that an upstream error amounts to."""
+        wait = f" Wait {error.retry_after:.0f} s." if error.retry_after else ""
+        return cls(error.reason, error.text + wait, error.outcome, error.retryable)  # type: ignore[arg-type]  # closed list
+
+    def told(self, call_id: str) -> str:
+        """What happened, whether it may have taken effect, what to do, and the call id."""
+        parts = (self.text, EFFECT[self.outcome], NEXT[self.reason], f"Call id: {call_id}")
+        return " ".join(part for part in parts if part)
+
+    def facts(self, call_id: str) -> dict[str, str | bool]:
+        """The machine-readable part, under `mcphub/error`."""
+        return {
+            "reason": self.reason,
+            "retryable": self.retryable,
+            "outcome": self.outcome,
+            "call_id": call_id,
+        }
+
+
+def tool_result(failure: Failure, call_id: str) -> bytes:
+    """The failure as a `tools/call` result with `isError: true`."""
+    return json.dumps(
+        {
+            "content": [{"type": "text", "text": failure.told(call_id)}],
+            "isError": True,
+            "_meta": {"mcphub/error": failure.facts(call_id)},
+        },
+        ensure_ascii=False,
+    ).encode()
+
+
+def rpc_error(failure: Failure, call_id: str) -> RpcError:
+    """The failure as the JSON-RPC error of any other method."""
+    code = CODES.get(failure.reason, INTERNAL)
+    return RpcError(code, failure.told(call_id), {"mcphub/error": failure.facts(call_id)})
+
+
+def unknown(kind: str, name: str) -> RpcError:
+    """The one answer for what is hidden and for what is absent (F52)."""
+    return RpcError(INVALID_PARAMS, f"Unknown {kind}: {name}")

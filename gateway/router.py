@@ -1,0 +1,116 @@
+"""From a public name to an upstream and its own name, within what one route opens to one principal."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.catalogue import Entry
+from gateway.snapshot import OrgSnapshot
+from gateway.types import NotFound, Route
+from gateway.views import unwrap
+from mcphub.core.principal import Principal
+from policies.engine import attributes_read, decide, gate, listing, view_facts
+from policies.types import CallRequest, Decision, Kind, Listing, Risk, Target
+from upstreams.types import UpstreamSpec
+
+NOTHING: Final = Target("tool", "", "", Risk.READ)
+
+Arguments = Callable[[], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reach:
+    """What one request may reach: the org's snapshot, seen by one principal, on one route.
+
+    `only` is the upstream of a single-upstream route, where its own names stand un-prefixed.
+    """
+
+    snapshot: OrgSnapshot
+    principal: Principal
+    only: UpstreamSpec | None = None
+
+    @property
+    def own_names(self) -> bool:
+        """Whether names stand as the upstream gave them."""
+        return self.only is not None
+
+    def specs(self) -> Iterable[UpstreamSpec]:
+        """The upstreams of this route."""
+        return (self.only,) if self.only else self.snapshot.specs.values()
+
+    def request(self, target: Target, arguments: Arguments | None = None) -> CallRequest:
+        """The policy question for `target`; without `arguments` it is asked for a list."""
+        principal = self.principal
+        return CallRequest(
+            target=target,
+            roles=principal.roles,
+            application=principal.application,
+            principal=principal.facts(),
+            arguments=arguments,
+        )
+
+    def is_visible(self, entry: Entry) -> bool:
+        """Whether the principal may know of this definition."""
+        return self.shows(target_of(entry))
+
+    def shows(self, target: Target) -> bool:
+        """Whether a call to `target` could be allowed for some arguments."""
+        if gate(target, self.principal.scope) is not None:
+            return False
+        return listing(self.snapshot.ruleset, self.request(target)) is Listing.SHOWN
+
+    def decide(self, target: Target, arguments: Arguments) -> Decision:
+        """The decision on this call; the key's own scope comes before every rule."""
+        closed = gate(target, self.principal.scope)
+        return closed or decide(self.snapshot.ruleset, self.request(target, arguments))
+
+    def find(self, kind: Kind, name: str) -> Entry | None:
+        """The entry that this route calls `name`: its public name, or a bare name that only one visible has."""
+        catalogue, holder = self.snapshot.catalogue, self.principal.id
+        if self.only is not None:
+            return catalogue.own(self.only.id, kind, name, holder)
+        entry = catalogue.public(kind, name, holder)
+        if entry is not None:
+            return entry
+        visible = [entry for entry in catalogue.bare(kind, name, holder) if self.is_visible(entry)]
+        return visible[0] if len(visible) == 1 else None
+
+    def visible(self, kind: Kind) -> list[Entry]:
+        """Every definition of a kind that the principal may know of on this route."""
+        upstream_id = self.only.id if self.only else ""
+        listed = self.snapshot.catalogue.listed(kind, self.principal.id, upstream_id)
+        return [entry for entry in listed if self.is_visible(entry)]
+
+    def unwrapped(self, uri: str) -> tuple[UpstreamSpec | None, str]:
+        """The upstream that a wrapped URI names, and its own URI."""
+        slug, original = unwrap(uri)
+        return (self.snapshot.by_slug.get(slug), original) if slug and not self.only else (None, uri)
+
+    def facts_read(self) -> str:
+        """Whatever of the principal any list depends on, as text."""
+        ruleset = self.snapshot.ruleset
+        return view_facts(attributes_read(ruleset), self.request(NOTHING))
+
+    def opens(self, spec: UpstreamSpec) -> bool:
+        """Whether the principal may read anything at all there, as far as it can be told without a name."""
+        return self.shows(Target("tool", spec.slug, "*", Risk.READ))
+
+
+def reach(snapshot: OrgSnapshot, principal: Principal, route: Route, single: str = "") -> Reach:
+    """What `route` opens. `single` is the slug that stands on `/mcp` alone. Raises `NotFound`."""
+    if route.org and route.org != snapshot.org.slug:
+        raise NotFound
+    slug = route.upstream or (single if route.kind == "aggregate" else "")
+    if route.kind == "toolset":
+        raise NotFound
+    if not slug:
+        return Reach(snapshot, principal)
+    spec = snapshot.by_slug.get(slug)
+    if spec is None:
+        raise NotFound
+    return Reach(snapshot, principal, spec)
+
+
+def target_of(entry: Entry) -> Target:
+    """What policy calls the entry."""
+    return Target(entry.kind, entry.upstream, entry.name, entry.risk)

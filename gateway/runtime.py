@@ -1,0 +1,64 @@
+"""Everything of the gateway that lives as long as the process: snapshot, connections, audit writer, edge."""
+
+from functools import lru_cache
+from typing import Final
+
+from django.conf import settings
+
+from audit.writer import writer
+from gateway.core import Core
+from gateway.edge.app import EdgeApp
+from gateway.edge.config import EdgeConfig
+from gateway.pipeline import Pipeline
+from gateway.snapshot import Snapshots
+from mcphub.core import aio
+from upstreams.connections import Connections
+from upstreams.probe import Means
+from upstreams.rowbook import RowBook
+from upstreams.runners.subprocess import SubprocessRunner
+
+
+class Runtime:
+    """Started by the server (lifespan, or when it is ready), stopped after the last answer."""
+
+    def __init__(self) -> None:
+        self.snapshots: Final = Snapshots()
+        self.connections: Final = Connections(_means(), RowBook())
+        self.core: Final = Core(self.snapshots, self.connections, Pipeline(self.connections, writer()))
+        self.edge_app: Final = EdgeApp(self.core, EdgeConfig.of(settings.HUB))
+        self.snapshots.on_change.append(self._follow)
+
+    async def start(self) -> None:
+        """Load the snapshot and start the enabled upstreams; returns without waiting for any of them."""
+        writer().start()
+        await self.connections.start()
+        await self.snapshots.start()
+        await self.edge_app.start()
+
+    async def stop(self) -> None:
+        """End every connection and child, then write what the record still owes."""
+        await self.edge_app.stop()
+        await self.snapshots.stop()
+        await self.connections.stop()
+        await aio.in_thread(writer().stop)
+
+    def is_ready(self) -> bool:
+        """Whether this process can decide calls now."""
+        return self.snapshots.is_loaded()
+
+    def _follow(self) -> None:
+        self.connections.set_specs(
+            spec for snapshot in self.snapshots.orgs.values() for spec in snapshot.specs.values()
+        )
+
+
+def _means() -> Means:
+    limits = settings.HUB.limits
+    runner = SubprocessRunner(stderr_bytes=limits.stderr_bytes, grace_s=limits.stop_grace_s)
+    return Means(limits, runner, settings.HUB.egress_allow)
+
+
+@lru_cache(maxsize=1)
+def runtime() -> Runtime:
+    """The runtime of this process."""
+    return Runtime()

@@ -1,0 +1,175 @@
+"""What a worker knows of every org, in memory: keys, policy, upstreams and catalogue at one config version.
+
+The versions are polled; an org whose version rose is read and compiled anew in a thread, and its
+snapshot is swapped whole. A worker that could not confirm its versions for a while answers 503.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError
+
+from gateway.catalogue import Catalogue, Entry
+from gateway.failures import STORAGE_UNAVAILABLE
+from gateway.types import Unavailable
+from gateway.views import View
+from mcphub.accounts import selectors as accounts
+from mcphub.accounts import versioned
+from mcphub.accounts.selectors import KeyRecord
+from mcphub.core import aio, clock
+from mcphub.core.principal import OrgRef
+from policies import service as policies
+from policies.compiler import RuleSet
+from upstreams import selectors as upstreams
+from upstreams.errors import RpcError
+from upstreams.naming import public_name
+from upstreams.types import UpstreamSpec
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrgSnapshot:
+    """One org at one config version. `views` is a cache that dies with the snapshot."""
+
+    org: OrgRef
+    version: int
+    keys: tuple[KeyRecord, ...]
+    ruleset: RuleSet
+    specs: Mapping[str, UpstreamSpec]
+    by_slug: Mapping[str, UpstreamSpec]
+    catalogue: Catalogue
+    views: dict[Any, View] = field(default_factory=dict)
+
+
+def load(org: OrgRef, version: int) -> OrgSnapshot:
+    """Read and compile one org (blocking: a thread's work)."""
+    specs = upstreams.org_upstreams(org.id)
+    by_slug = {alias: spec for spec in specs for alias in (*spec.aliases, spec.slug)}
+    return OrgSnapshot(
+        org=org,
+        version=version,
+        keys=tuple(accounts.key_records(org.id)),
+        ruleset=policies.compile_org(org.id).ruleset,
+        specs=MappingProxyType({spec.id: spec for spec in specs}),
+        by_slug=MappingProxyType(by_slug),
+        catalogue=Catalogue(_entries(org.id)),
+    )
+
+
+def _entries(org_id: str) -> Iterable[Entry]:
+    for record in upstreams.org_catalogue(org_id):
+        if record.enabled and not record.held:
+            yield Entry(
+                kind=record.kind,
+                upstream_id=record.upstream_id,
+                upstream=record.upstream_slug,
+                name=record.name,
+                public=public_name(record.upstream_slug, record.name),
+                body=record.body,
+                risk=record.risk,
+                holder=record.holder,
+            )
+
+
+class Snapshots:
+    """The orgs of this worker, kept current."""
+
+    def __init__(self) -> None:
+        self.orgs: Mapping[str, OrgSnapshot] = {}
+        self.by_slug: Mapping[str, OrgSnapshot] = {}
+        self.keys: Mapping[str, KeyRecord] = {}
+        self.on_change: list[Callable[[], None]] = []
+        self._confirmed_at = float("-inf")
+        self._announced = 0
+        self._seen = 0
+        self._wake = asyncio.Event()
+        self._fresh = asyncio.Condition()
+        self._poller: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load every org, then keep polling."""
+        loop = asyncio.get_running_loop()
+        self._announce: Final = lambda: loop.call_soon_threadsafe(self._announced_now)
+        versioned.listeners.append(self._announce)
+        await self._refresh()
+        self._poller = aio.spawn(self._poll(), name="snapshot-poll")
+
+    async def stop(self) -> None:
+        """Stop polling; the last snapshot stays readable."""
+        versioned.listeners.remove(self._announce)
+        if self._poller is not None:
+            await aio.cancel(self._poller)
+
+    def is_loaded(self) -> bool:
+        """Whether the snapshot is complete and confirmed recently enough to decide by it."""
+        return clock.monotonic() - self._confirmed_at < settings.HUB.limits.snapshot_stale_s
+
+    async def fresh(self) -> None:
+        """Wait until every change that this process has announced is in force. Raises `Unavailable`."""
+        if self._seen < versioned.announced():
+            await self._caught_up(versioned.announced())
+        if not self.is_loaded():
+            raise Unavailable(RpcError(STORAGE_UNAVAILABLE, "The hub cannot confirm its configuration right now."))
+
+    async def _caught_up(self, wanted: int) -> None:
+        self._wake.set()
+        try:
+            async with asyncio.timeout(settings.HUB.limits.snapshot_stale_s), self._fresh:
+                await self._fresh.wait_for(lambda: self._seen >= wanted)
+        except TimeoutError:
+            self._confirmed_at = float("-inf")
+
+    def _announced_now(self) -> None:
+        self._wake.set()
+
+    async def _poll(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(settings.HUB.limits.snapshot_poll_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                await self._refresh()
+            except DatabaseError as error:
+                log.warning("snapshot_not_confirmed", error=str(error))
+
+    async def _refresh(self) -> None:
+        announced = versioned.announced()
+        asked_at = clock.monotonic()
+        loaded = await aio.in_thread(_changed, dict(self.orgs))
+        if loaded is not None:
+            self._swap(loaded)
+        self._confirmed_at = asked_at
+        async with self._fresh:
+            self._seen = max(self._seen, announced)
+            self._fresh.notify_all()
+
+    def _swap(self, orgs: Mapping[str, OrgSnapshot]) -> None:
+        self.orgs = MappingProxyType(dict(orgs))
+        self.by_slug = MappingProxyType({snapshot.org.slug: snapshot for snapshot in orgs.values()})
+        self.keys = MappingProxyType({key.public_id: key for snapshot in orgs.values() for key in snapshot.keys})
+        for tell in self.on_change:
+            tell()
+
+
+def _changed(known: Mapping[str, OrgSnapshot]) -> Mapping[str, OrgSnapshot] | None:
+    """All orgs with the changed ones loaded anew, or None when nothing changed."""
+    versions = accounts.org_versions()
+    if versions == {org_id: snapshot.version for org_id, snapshot in known.items()}:
+        return None
+    refs = {ref.id: ref for ref in accounts.orgs_by_slug().values()}
+    return {
+        org_id: known[org_id]
+        if org_id in known and known[org_id].version == version and known[org_id].org == refs[org_id]
+        else load(refs[org_id], version)
+        for org_id, version in versions.items()
+        if org_id in refs
+    }

@@ -1,0 +1,133 @@
+"""All live connections of this process to upstreams; the only way to call one."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from mcphub.core import aio
+from upstreams.errors import Unreachable
+from upstreams.keeper import Keeper
+from upstreams.probe import Means
+from upstreams.reports import Book, Report
+from upstreams.types import Answer, Exchange, ServerFacts, UpstreamSpec
+
+SCAN_S: Final = 1
+
+
+class Connections:
+    """One per web process. Owns links, processes and their tasks between `start` and `stop`."""
+
+    def __init__(self, means: Means, book: Book) -> None:
+        self.on_notice: Callable[[str, str, str, Mapping[str, Any]], None] = _no_notice
+        self.on_catalogue_changed: Callable[[str], None] = _no_change
+        self._means = means
+        self._book = book
+        self._keepers: dict[str, Keeper] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._scan: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to look for due work. Upstreams start when `set_specs` names them."""
+        self._scan = aio.spawn(self._scan_due(), name="scan-due-upstreams")
+
+    async def stop(self) -> None:
+        """End every link and every process. Calls still under way end as `Lost`."""
+        if self._scan is not None:
+            await aio.cancel(self._scan)
+        keepers = list(self._keepers.values())
+        self._keepers.clear()
+        await asyncio.gather(*(keeper.close() for keeper in keepers))
+        await aio.cancel(*self._ending)
+        await self._means.runner.close()
+
+    def set_specs(self, specs: Iterable[UpstreamSpec]) -> None:
+        """The enabled upstreams from now on: new ones start, changed ones change over, missing ones stop."""
+        wanted = {spec.id: spec for spec in specs}
+        for upstream_id in self._keepers.keys() - wanted.keys():
+            self._retire(self._keepers.pop(upstream_id), gone=True)
+        for spec in wanted.values():
+            self._adopt(spec)
+
+    async def call(self, spec: UpstreamSpec, exchange: Exchange) -> Answer:
+        """Send one exchange and wait for its answer.
+
+        Raises `UpstreamError`, whose `outcome` says whether the call may have run. Cancelling the task
+        cancels the call upstream.
+        """
+        keeper = self._keepers.get(spec.id)
+        if keeper is None or keeper.spec.revision < spec.revision:
+            keeper = self._adopt(spec)
+        return await keeper.call(exchange)
+
+    def facts(self, upstream_id: str) -> ServerFacts | None:
+        """What the upstream said of itself when it was last connected; None before."""
+        keeper = self._keepers.get(upstream_id)
+        return keeper.facts if keeper is not None else None
+
+    def refresh(self, upstream_id: str) -> None:
+        """Read its catalogue again soon."""
+        if keeper := self._keepers.get(upstream_id):
+            keeper.refresh()
+
+    def restart(self, upstream_id: str) -> None:
+        """End its connections after a short grace and make new ones."""
+        if keeper := self._keepers.pop(upstream_id, None):
+            self._retire(keeper, patience_s=self._means.limits.stop_grace_s)
+            self._adopt(keeper.spec)
+
+    async def release(self, holder: str) -> None:
+        """End the connections that belong to one holder (a session that ended, a person without rights)."""
+        await asyncio.gather(*(keeper.release(holder) for keeper in self._keepers.values()))
+
+    def noticed(self, upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
+        self.on_notice(upstream_id, holder, method, params)
+
+    def catalogue_changed(self, upstream_id: str) -> None:
+        self.on_catalogue_changed(upstream_id)
+
+    def _adopt(self, spec: UpstreamSpec) -> Keeper:
+        keeper = self._keepers.get(spec.id)
+        if keeper is not None and keeper.spec.revision >= spec.revision:
+            keeper.tune(spec)
+            return keeper
+        if keeper is not None:
+            self._retire(keeper)
+        if self._scan is None:
+            raise Unreachable("The hub is not connected to upstreams.")
+        keeper = self._keepers[spec.id] = Keeper(spec, self._means, self._book, self)
+        keeper.start()
+        return keeper
+
+    def _retire(self, keeper: Keeper, *, gone: bool = False, patience_s: float | None = None) -> None:
+        patience = keeper.spec.call_hard_s if patience_s is None else patience_s
+        task = aio.spawn(self._end(keeper, patience, gone), name=f"end {keeper.spec.slug}")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end(self, keeper: Keeper, patience_s: float, gone: bool) -> None:
+        try:
+            await keeper.close(patience_s)
+        except asyncio.CancelledError:
+            await keeper.close()
+            raise
+        if gone:
+            await self._book.report(keeper.spec.id, Report("stopped"))
+
+    async def _scan_due(self) -> None:
+        while True:
+            await asyncio.sleep(SCAN_S)
+            due = await self._book.due()
+            for upstream_id, asked_at in due.restart.items():
+                if upstream_id in self._keepers and await self._book.take(upstream_id, "restart", asked_at):
+                    self.restart(upstream_id)
+            for upstream_id, asked_at in due.refresh.items():
+                if upstream_id in self._keepers and await self._book.take(upstream_id, "refresh", asked_at):
+                    self.refresh(upstream_id)
+
+
+def _no_notice(upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
+    return None
+
+
+def _no_change(upstream_id: str) -> None:
+    return None

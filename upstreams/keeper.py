@@ -1,0 +1,250 @@
+"""Keeps one upstream at one revision: its connections, its health and its catalogue."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+import structlog
+
+from mcphub.core import aio, clock
+from upstreams.backoff import Breaker, unsent
+from upstreams.connection import Connection, LiveLink
+from upstreams.discovery import read_catalogue
+from upstreams.errors import Lost, TimedOut, TlsFault, Unreachable, UpstreamError, UpstreamFailed
+from upstreams.probe import Means, Reach
+from upstreams.reports import Book, Report
+from upstreams.transports.base import own
+from upstreams.transports.envelope import offered
+from upstreams.types import Answer, Era, Exchange, ServerFacts, UpstreamSpec
+
+log = structlog.get_logger(__name__)
+
+Key = tuple[str, bytes]
+
+SHARED: Final[Key] = ("", b"")
+COUNTS: Final = (Unreachable, TlsFault, Lost, TimedOut, UpstreamFailed)
+LIST_CHANGED: Final = frozenset(f"notifications/{kind}/list_changed" for kind in ("tools", "resources", "prompts"))
+PING: Final[Mapping[Era, str]] = {"handshake": "ping", "modern": "server/discover"}
+DEBOUNCE_S: Final = 0.2
+DISCOVERY_RETRY_S: Final = 10
+
+
+class Listener(Protocol):
+    """Whom a keeper tells what is not its own business."""
+
+    def noticed(self, upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
+        """A notification of an upstream that belongs to no exchange."""
+
+    def catalogue_changed(self, upstream_id: str) -> None:
+        """What the upstream offers was read and differs from before."""
+
+
+class Keeper:
+    """All that the hub does with one upstream at one revision of its row."""
+
+    def __init__(self, spec: UpstreamSpec, means: Means, book: Book, listener: Listener) -> None:
+        self.spec = spec
+        self.facts: ServerFacts | None = None
+        self.breaker = Breaker(means.limits.backoff_max_s)
+        self.closing = False
+        self._means = means
+        self._book = book
+        self._listener = listener
+        self._connections: dict[Key, Connection] = {SHARED: self._connect("", {})}
+        self._wake = asyncio.Event()
+        self._refresh = True
+        self._doubt = False
+        self._state: Literal["connecting", "up", "down"] = "connecting"
+        self._task: asyncio.Task[None] | None = None
+        self._reach = Reach(spec, means)
+        self._listed = False
+
+    def start(self) -> None:
+        """Connect at once and stay connected."""
+        self._task = self._task or aio.spawn(self._keep(), name=f"keep {self.spec.slug}")
+
+    async def call(self, exchange: Exchange) -> Answer:
+        """Send one exchange over its connection. Raises `UpstreamError`.
+
+        Sent a second time only if it may be and the connection broke under it.
+        """
+        self.breaker.check()
+        connection = self._connection(exchange)
+        try:
+            answer = await connection.request(exchange)
+        except UpstreamError as error:
+            self._failed(error)
+            if not (exchange.resend and error.reason == "lost"):
+                raise
+            answer = await connection.request(exchange)
+        if self._state != "up":
+            self._wake.set()
+        self.breaker.worked()
+        return answer
+
+    def tune(self, spec: UpstreamSpec) -> None:
+        """Take over what changed without a new revision: limits, intervals, what may be sent twice."""
+        self.spec = spec
+        for connection in self._connections.values():
+            if connection.live is not None:
+                connection.live.spec = spec
+
+    def refresh(self) -> None:
+        """Read the catalogue again soon; many wishes at once are one."""
+        self._refresh = True
+        self._wake.set()
+
+    async def release(self, holder: str) -> None:
+        """End the connections of one holder: their session or their rights have ended."""
+        keys = [key for key in self._connections if key[0] == holder != ""]
+        await asyncio.gather(*(self._connections.pop(key).close() for key in keys))
+
+    async def close(self, patience_s: float = 0) -> None:
+        """End everything, after the calls under way have ended or `patience_s` have passed."""
+        self.closing = True
+        if self._task is not None:
+            await aio.cancel(self._task)
+        until = clock.monotonic() + patience_s
+        while clock.monotonic() < until and any(each.calls for each in self._connections.values()):
+            await asyncio.sleep(0.05)
+        await asyncio.gather(*(each.close() for each in self._connections.values()))
+        await self._reach.close()
+
+    def _connect(self, holder: str, capabilities: Mapping[str, Any]) -> Connection:
+        return Connection(holder, capabilities, self._open, self._noticed, self._wake_up)
+
+    def _connection(self, exchange: Exchange) -> Connection:
+        key = self._key(exchange)
+        found = self._connections.get(key)
+        if found is None:
+            found = self._connections[key] = self._connect(exchange.holder, offered(exchange.client, exchange.holder))
+        return found
+
+    def _key(self, exchange: Exchange) -> Key:
+        holder = exchange.holder
+        if not holder or (self.facts is not None and self.facts.era == "modern" and self.spec.transport != "stdio"):
+            return SHARED
+        return holder, msgspec.json.encode(offered(exchange.client, holder), order="deterministic")
+
+    async def _open(self, connection: Connection) -> LiveLink:
+        self.breaker.check()
+        era = self.facts.era if self.facts is not None else self.spec.era
+        try:
+            async with asyncio.timeout(self._means.limits.initialize_s):
+                link = await self._reach.open(era, connection.capabilities, connection)
+        except TimeoutError:
+            error: UpstreamError = TimedOut("The upstream did not become ready in time.", outcome="not_sent")
+        except UpstreamError as fault:
+            error = unsent(fault)
+        else:
+            self.facts = link.facts
+            return link
+        self.breaker.failed(error)
+        raise error
+
+    def _failed(self, error: UpstreamError) -> None:
+        if isinstance(error, COUNTS) and error.retry_after is None:
+            self.breaker.failed(error)
+            self._doubt = True
+            self._wake.set()
+
+    def _wake_up(self) -> None:
+        self._wake.set()
+
+    def _noticed(self, holder: str, method: str, params: Mapping[str, Any]) -> None:
+        if method in LIST_CHANGED and not holder:
+            self.refresh()
+        self._listener.noticed(self.spec.id, holder, method, params)
+
+    async def _keep(self) -> None:
+        while True:
+            shared = self._connections[SHARED]
+            try:
+                link = await shared.link()
+            except UpstreamError as error:
+                await self._down(error)
+                await self._pause(self.breaker.pause_s())
+                continue
+            self._state = "up"
+            await self._book.report(self.spec.id, Report("up", link.facts))
+            await self._while_up(shared, link)
+
+    async def _while_up(self, shared: Connection, link: LiveLink) -> None:
+        """Heartbeat and discovery until the link is lost or stops answering."""
+        beat_at = self._after(self.spec.heartbeat_s)
+        list_at = self._after(self.spec.discovery_s)
+        while True:
+            if link.ended is not None:
+                return await self._down(link.ended)
+            now = clock.monotonic()
+            if self._doubt or (now >= beat_at and not link.busy):
+                self._doubt = False
+                if error := await self._beat(shared):
+                    return await self._down(error)
+                await self._close_idle()
+                beat_at = self._after(self.spec.heartbeat_s)
+            if self._refresh or now >= list_at:
+                listed = await self._discover(shared, link)
+                list_at = self._after(self.spec.discovery_s) if listed else now + DISCOVERY_RETRY_S
+            await self._pause(max(0.0, min(beat_at, list_at) - clock.monotonic()))
+
+    @staticmethod
+    def _after(seconds: float) -> float:
+        return clock.monotonic() + (seconds or 10**9)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def _beat(self, shared: Connection) -> UpstreamError | None:
+        """Ask for a sign of life; a JSON-RPC error is one too."""
+        era = self.facts.era if self.facts is not None else "handshake"
+        try:
+            async with asyncio.timeout(2 * self.spec.connect_s):
+                await shared.request(own(PING[era]))
+        except TimeoutError:
+            return TimedOut("The upstream does not answer a ping.")
+        except UpstreamError as error:
+            return error
+        self.breaker.worked()
+        await self._book.alive(self.spec.id)
+        return None
+
+    async def _down(self, error: UpstreamError) -> None:
+        """Say so in words, and drop the link so that the next one is new."""
+        self._state = "down"
+        stderr = "\n".join(getattr(error, "__notes__", ()))
+        log.info("upstream_down", upstream=self.spec.slug, reason=error.reason, error=error.text)
+        await self._book.report(self.spec.id, Report("down", None, error.text, stderr))
+        live = self._connections[SHARED].live
+        if live is not None and not live.busy:
+            await live.close()
+
+    async def _discover(self, shared: Connection, link: LiveLink) -> bool:
+        await asyncio.sleep(DEBOUNCE_S if self._listed else 0)
+        self._refresh = False
+        try:
+            listing = await read_catalogue(shared.request, link.facts, self._means.limits)
+        except UpstreamError as error:
+            log.info("discovery_failed", upstream=self.spec.slug, error=error.text)
+            await self._book.report(self.spec.id, Report("up", link.facts, error.text))
+            return False
+        self._reach.learn(listing)
+        self._listed = True
+        if await self._book.catalogue(self.spec.id, "", listing):
+            self._listener.catalogue_changed(self.spec.id)
+        return True
+
+    async def _close_idle(self) -> None:
+        """End per-person connections that nobody has used for as long as a session lives."""
+        before = clock.monotonic() - self._means.limits.session_idle_s
+        idle = [
+            key
+            for key, each in self._connections.items()
+            if key != SHARED and not each.calls and each.used_at < before
+        ]
+        await asyncio.gather(*(self._connections.pop(key).close() for key in idle))

@@ -1,0 +1,48 @@
+"""What the connections tell the rest of the hub about upstreams, and where they ask what is due."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from upstreams.types import ServerFacts
+
+State = Literal["connecting", "up", "down", "stopped"]
+Listing = Mapping[str, Sequence[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How an upstream is now. `error` is in words, for operators; `facts` are kept when None."""
+
+    state: State
+    facts: ServerFacts | None = None
+    error: str = ""
+    stderr_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DueWork:
+    """What somebody asked for: upstream id → when."""
+
+    refresh: Mapping[str, datetime]
+    restart: Mapping[str, datetime]
+
+
+class Book(Protocol):
+    """Where states and catalogues are kept. Failures to write are the book's to log: links live on."""
+
+    async def report(self, upstream_id: str, report: Report) -> None:
+        """Keep the state of one upstream."""
+
+    async def alive(self, upstream_id: str) -> None:
+        """It answered just now."""
+
+    async def catalogue(self, upstream_id: str, holder: str, listing: Listing) -> bool:
+        """Keep what it offers; whether anything differs from before."""
+
+    async def due(self) -> DueWork:
+        """What is asked for and not done yet."""
+
+    async def take(self, upstream_id: str, work: Literal["refresh", "restart"], asked_at: datetime) -> bool:
+        """Claim one piece of due work; False when another process has it."""

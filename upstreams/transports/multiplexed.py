@@ -1,0 +1,221 @@
+"""Many exchanges over one stream, told apart by our ids: what stdio and HTTP+SSE have in common.
+
+Such a stream does not say which exchange a request of the upstream belongs to. It goes to the sink of
+the only exchange under way, and is refused when there is none, or more than one. A connection that
+declares sampling, elicitation or roots therefore runs one exchange at a time, and a cancelled one counts
+as under way until the upstream has answered it or `ABANDONED_S` have passed.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any, Final
+
+from mcphub.core import aio, clock
+from upstreams.errors import Lost, ProtocolFault, RpcError, TimedOut, Unreachable, UpstreamError
+from upstreams.transports import base, wire
+from upstreams.transports.base import Underway, Watcher
+from upstreams.transports.envelope import params_for
+from upstreams.transports.patience import Patience
+from upstreams.types import Answer, Era, Exchange, ServerFacts, UpstreamSpec
+
+ABANDONED_S: Final = 10
+MAX_REPLIES: Final = 32
+OPENING: Final = frozenset({"initialize", "server/discover"})
+UNTIED: Final = RpcError(base.METHOD_NOT_FOUND, "No call is under way that this request could belong to")
+BUSY: Final = RpcError(base.INTERNAL_ERROR, "Too many requests at once")
+
+
+class Multiplexed:
+    """A link over one stream. Subclasses send bytes and hand over what arrives."""
+
+    facts: ServerFacts
+
+    def __init__(self, spec: UpstreamSpec, watcher: Watcher, *, exclusive: bool, noise_lines: int) -> None:
+        self.spec = spec
+        self.era: Era = "handshake"
+        self.ended: UpstreamError | None = None
+        self.noise = 0
+        self._watcher = watcher
+        self._turn = asyncio.Lock() if exclusive else None
+        self._noise_lines = noise_lines
+        self._noise_run = 0
+        self._last_id = 0
+        self._underway: dict[int, Underway] = {}
+        self._abandoned: dict[int, float] = {}
+        self._replies: set[asyncio.Task[None]] = set()
+
+    async def send(self, data: bytes) -> None:
+        """Send one message. Raises `UpstreamError` or `OSError`."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """End the stream and everything behind it."""
+        raise NotImplementedError
+
+    def settle(self, facts: ServerFacts) -> None:
+        """The opening is over: from here on the upstream's era is known."""
+        self.facts = facts
+        self.era = facts.era
+        if facts.era == "modern":
+            self._turn = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an exchange is under way."""
+        return bool(self._underway)
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
+        """Send a notification; a broken stream shows on the next request."""
+        try:
+            await self.send(wire.notification(method, params))
+        except (OSError, UpstreamError):
+            return
+
+    async def request(self, exchange: Exchange) -> Answer:
+        if self.ended is not None:
+            raise Unreachable("The connection to the upstream has ended.")
+        self._last_id += 1
+        under = Underway(exchange, self._last_id, Patience(self.spec.call_s, self.spec.call_hard_s))
+        sent = False
+        try:
+            async with under.patience, self._turn or nullcontext():
+                self._underway[under.id] = under
+                sent = True
+                await self.send(wire.request(under.id, exchange.method, params_for(exchange, self.era, under.id)))
+                return await under.answer
+        except TimedOut:
+            if not sent:
+                raise TimedOut("The upstream was busy with another call.", outcome="not_sent") from None
+            self._abandon(under)
+            raise
+        except asyncio.CancelledError:
+            if sent:
+                self._abandon(under)
+            raise
+        except OSError as error:
+            raise base.lost_because("The upstream went away.") from error
+        finally:
+            self._underway.pop(under.id, None)
+            under.close()
+
+    def _abandon(self, under: Underway) -> None:
+        """Tell the upstream that nobody waits any more; the requests that open a connection are never cancelled."""
+        if self.ended is not None:
+            return
+        self._abandoned[under.id] = clock.monotonic() + ABANDONED_S
+        if under.exchange.method in OPENING:
+            return
+        aio.spawn(self.notify(base.CANCELLED, {"requestId": under.id}), name="cancel-upstream")
+
+    def received(self, text: bytes) -> None:
+        """Take what arrived: a message, a batch, or noise."""
+        try:
+            messages = wire.decode_all(text)
+        except ProtocolFault as fault:
+            self._noticed_noise(fault, meant=b'"jsonrpc"' in text[:1024])
+            return
+        self._noise_run = 0
+        for message in messages:
+            self._route(message)
+
+    def too_long(self, head: bytes, error: UpstreamError) -> None:
+        """A message over the limit was thrown away; `head` is its beginning, where our id may stand."""
+        for under in self._underway.values():
+            if f'"id":{under.id},'.encode() in head.replace(b" ", b""):
+                under.fail(error)
+                return
+        for under in self._underway.values():
+            under.fail(error)
+
+    def _noticed_noise(self, fault: ProtocolFault, *, meant: bool) -> None:
+        self.noise += 1
+        self._noise_run += 1
+        if meant and (under := self._sole()) is not None:
+            under.fail(fault)
+        elif self._noise_run > self._noise_lines:
+            self.finish(ProtocolFault("The upstream prints other things than protocol messages."))
+
+    def _route(self, message: wire.Message) -> None:
+        if not message.method:
+            self._answered(message)
+        elif message.id is not None:
+            self._asked(message.id, message)
+        else:
+            self._notified(message)
+
+    def _answered(self, message: wire.Message) -> None:
+        under = self._underway.get(message.id) if isinstance(message.id, int) else None
+        if under is not None:
+            under.settle(message, self.era)
+        elif isinstance(message.id, int) and self._abandoned.pop(message.id, None) is not None:
+            return
+        else:
+            self._noticed_noise(ProtocolFault("The upstream answered with an id that was not asked."), meant=True)
+
+    def _asked(self, id: int | str, message: wire.Message) -> None:
+        if message.method == "ping":
+            self._reply(id, {})
+            return
+        under = self._sole()
+        if under is None:
+            self._reply(id, UNTIED)
+        elif len(under.asked) >= MAX_REPLIES or id in under.asked:
+            self._reply(id, BUSY)
+        else:
+            try:
+                under.ask(id, message.method, message.arguments(), self._send_quietly)
+            except ProtocolFault as fault:
+                under.fail(fault)
+
+    def _notified(self, message: wire.Message) -> None:
+        try:
+            params = message.arguments()
+        except ProtocolFault:
+            self.noise += 1
+            return
+        if message.method == base.PROGRESS:
+            token = params.get("progressToken")
+            if isinstance(token, int) and (under := self._underway.get(token)) is not None:
+                under.progress(params)
+        elif message.method == base.CANCELLED:
+            for under in self._underway.values():
+                under.cancel_ask(params.get("requestId"))
+        else:
+            self._watcher.noticed(message.method, params)
+
+    def _sole(self) -> Underway | None:
+        """The exchange that an untied request of the upstream must belong to, if that is certain."""
+        now = clock.monotonic()
+        self._abandoned = {id: until for id, until in self._abandoned.items() if until > now}
+        if len(self._underway) != 1 or self._abandoned:
+            return None
+        return next(iter(self._underway.values()))
+
+    def _reply(self, id: int | str, outcome: Mapping[str, Any] | RpcError) -> None:
+        if len(self._replies) < MAX_REPLIES:
+            task = aio.spawn(self._send_quietly(wire.response(id, outcome)), name="reply-upstream")
+            self._replies.add(task)
+            task.add_done_callback(self._replies.discard)
+
+    async def _send_quietly(self, data: bytes) -> None:
+        try:
+            await self.send(data)
+        except (OSError, UpstreamError):
+            return
+
+    def finish(self, error: UpstreamError) -> None:
+        """The stream has ended by itself or broke the rules: everything under way ends with `error`."""
+        if self.ended is not None:
+            return
+        self.ended = error
+        for under in self._underway.values():
+            under.fail(error)
+        self._watcher.lost(error)
+
+    def finish_quietly(self) -> None:
+        """We end it ourselves: what is still under way ends as `Lost`, and nobody is told."""
+        if self.ended is None:
+            self.ended = Lost("The connection was closed by the hub.")
+            for under in self._underway.values():
+                under.fail(base.lost_because("The connection to the upstream was closed."))

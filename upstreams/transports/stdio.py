@@ -1,0 +1,97 @@
+"""MCP over the standard streams of a process: one JSON-RPC message a line, concurrent by id."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from mcphub.core import aio
+from mcphub.core.limits import Limits
+from upstreams.errors import TooLarge, UpstreamError
+from upstreams.runners.base import Process
+from upstreams.transports import base
+from upstreams.transports.base import Watcher
+from upstreams.transports.multiplexed import Multiplexed
+from upstreams.types import ServerFacts, UpstreamSpec
+
+HEAD: Final = 4096
+TAIL_LINES: Final = 12
+
+
+class Lines:
+    """Cuts a byte stream into lines of at most `limit` bytes; of longer ones only the head is kept."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts = bytearray()
+        self._overlong = False
+
+    def feed(self, piece: bytes) -> Iterator[tuple[bytes, bool]]:
+        """The lines that `piece` completes, each with whether it was over the limit (then only its head)."""
+        *whole, rest = piece.split(b"\n")
+        for end in whole:
+            self._add(end)
+            yield bytes(self._parts), self._overlong
+            self._parts.clear()
+            self._overlong = False
+        self._add(rest)
+
+    def _add(self, piece: bytes) -> None:
+        if self._overlong:
+            return
+        self._parts += piece
+        if len(self._parts) > self._limit:
+            del self._parts[HEAD:]
+            self._overlong = True
+
+
+class StdioLink(Multiplexed):
+    """A link to one process. It ends with the process, and closing it stops the process."""
+
+    facts: ServerFacts
+
+    def __init__(
+        self, spec: UpstreamSpec, process: Process, watcher: Watcher, limits: Limits, *, exclusive: bool
+    ) -> None:
+        super().__init__(spec, watcher, exclusive=exclusive, noise_lines=limits.noise_lines)
+        self._process = process
+        self._lines = Lines(limits.result_bytes)
+        self._reader = aio.spawn(self._read(), name=f"stdio {spec.slug}")
+
+    async def send(self, data: bytes) -> None:
+        await self._process.write(data + b"\n")
+
+    async def close(self) -> None:
+        self.finish_quietly()
+        await self._process.stop()
+        await aio.cancel(self._reader)
+
+    def stderr_tail(self) -> str:
+        """What the process last complained about, without the secrets it was given."""
+        return without_secrets(self._process.stderr_tail(), self.spec)
+
+    async def _read(self) -> None:
+        while piece := await self._process.read():
+            for line, overlong in self._lines.feed(piece):
+                if overlong:
+                    self.too_long(line, TooLarge("The upstream sent a message over the size limit."))
+                elif line.strip():
+                    self.received(line)
+            if self.ended is not None:
+                return
+        how = await self._process.ended()
+        self.finish(with_complaint(base.lost_because(f"The upstream's process ended ({how})."), self.stderr_tail()))
+
+
+def with_complaint(error: UpstreamError, stderr: str) -> UpstreamError:
+    """`error` with the last lines of standard error as a note: for operators, never for clients."""
+    tail = "\n".join(stderr.strip().splitlines()[-TAIL_LINES:])
+    if tail:
+        error.add_note(tail)
+    return error
+
+
+def without_secrets(text: str, spec: UpstreamSpec) -> str:
+    """`text` with the values of the upstream's variables and headers blacked out."""
+    for value in {*spec.env.values(), *spec.headers.values()}:
+        if len(value) >= 6:
+            text = text.replace(value, "•••")
+    return text

@@ -46,10 +46,11 @@ class RuleSet:
         if plan is None:
             if len(self.plans) >= MAX_PLANS:
                 self.plans.clear()
-            plan = self.plans[key] = self._make_plan(request)
+            plan = self.plans[key] = self.make_plan(request)
         return plan
 
-    def _make_plan(self, request: CallRequest) -> Plan:
+    def make_plan(self, request: CallRequest) -> Plan:
+        """The plan without the memory: walks the few entries that can speak of this call."""
         conditional: list[Entry] = []
         for entry in self.index.candidates(request.roles, request.application, request.target):
             if entry.condition is None:

@@ -8,8 +8,8 @@ from django.conf import settings
 
 from gateway import lists
 from gateway.calls import READERS
+from gateway.errors import METHOD_NOT_FOUND
 from gateway.facts import described, sees
-from gateway.failures import METHOD_NOT_FOUND
 from gateway.pipeline import Pipeline
 from gateway.relay import SERVER_INFO, encode
 from gateway.router import Reach, reach

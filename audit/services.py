@@ -19,9 +19,17 @@ from mcphub.core.clock import epoch_us, now
 from mcphub.core.principal import Principal
 
 __all__ = [
-    "Query", "ChainHead", "VerifyReport", "erase_payloads", "export", "prune", "reconcile", "record_act", "record_sign_in",
+    "ChainHead",
+    "Query",
+    "VerifyReport",
+    "erase_payloads",
+    "export",
+    "prune",
+    "reconcile",
+    "record_act",
+    "record_sign_in",
     "verify",
-]  # fmt: skip
+]
 
 
 def record_act(

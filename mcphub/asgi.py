@@ -39,16 +39,22 @@ async def stop() -> None:
 
 async def http(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand the request to health, to the MCP edge or to Django, by its path below the hub's prefix."""
-    path, prefix = scope["path"], settings.START.path_prefix
+    prefix = settings.START.path_prefix
+    path = scope["path"]
     if path in health.PATHS:
         await health.application(scope, receive, send)
-    elif paths.route_of(path, prefix) is not None:
+        return
+    if prefix:
+        if path != prefix and not path.startswith(prefix + "/"):
+            await not_found(send)
+            return
+        path = path[len(prefix) :] or "/"
+        scope = {**scope, "path": path}
+    if paths.parse(path) is not None:
         await start()
         await runtime().edge_app(scope, receive, send)
-    elif prefix and not path.startswith(prefix + "/"):
-        await not_found(send)
     else:
-        await django({**scope, "path": path.removeprefix(prefix)} if prefix else scope, receive, send)
+        await django(scope, receive, send)
 
 
 async def not_found(send: Send) -> None:

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway.catalogue import Entry
 from gateway.snapshot import OrgSnapshot
 from gateway.types import NotFound, Route
 from gateway.views import unwrap
 from mcphub.core.principal import Principal
-from policies.engine import decide, gate, listing
+from policies.engine import attributes_read, decide, gate, listing, view_facts
 from policies.types import CallRequest, Decision, Kind, Listing, Risk, Target
 from upstreams.types import UpstreamSpec
+
+NOTHING: Final = Target("tool", "", "", Risk.READ)
 
 Arguments = Callable[[], Mapping[str, Any]]
 
@@ -43,7 +45,7 @@ class Reach:
             target=target,
             roles=principal.roles,
             application=principal.application,
-            principal=facts(principal),
+            principal=principal.facts(),
             arguments=arguments,
         )
 
@@ -84,6 +86,11 @@ class Reach:
         slug, original = unwrap(uri)
         return (self.snapshot.by_slug.get(slug), original) if slug and not self.only else (None, uri)
 
+    def facts_read(self) -> str:
+        """Whatever of the principal any list depends on, as text."""
+        ruleset = self.snapshot.ruleset
+        return view_facts(attributes_read(ruleset), self.request(NOTHING))
+
     def opens(self, spec: UpstreamSpec) -> bool:
         """Whether the principal may read anything at all there, as far as it can be told without a name."""
         return self.shows(Target("tool", spec.slug, "*", Risk.READ))
@@ -107,15 +114,3 @@ def reach(snapshot: OrgSnapshot, principal: Principal, route: Route, single: str
 def target_of(entry: Entry) -> Target:
     """What policy calls the entry."""
     return Target(entry.kind, entry.upstream, entry.name, entry.risk)
-
-
-def facts(principal: Principal) -> dict[str, object]:
-    """The principal as conditions see it."""
-    return {
-        **principal.attributes,
-        "id": principal.id,
-        "label": principal.label,
-        "kind": principal.kind,
-        "org": principal.org.slug,
-        "roles": sorted(principal.roles),
-    }

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from gateway.catalogue import Catalogue, Entry
-from gateway.failures import STORAGE_UNAVAILABLE
+from gateway.errors import STORAGE_UNAVAILABLE
 from gateway.types import Unavailable
 from gateway.views import View
 from mcphub.accounts import selectors as accounts

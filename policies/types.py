@@ -79,8 +79,8 @@ class CallRequest:
     target: Target
     roles: frozenset[str]
     application: str = ""
-    principal: Mapping[str, Any] = NO_ATTRIBUTES
-    client: Mapping[str, Any] = NO_ATTRIBUTES
+    principal: Mapping[str, Any] = field(default_factory=lambda: NO_ATTRIBUTES)
+    client: Mapping[str, Any] = field(default_factory=lambda: NO_ATTRIBUTES)
     arguments: Callable[[], Mapping[str, Any]] | None = None
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
-from mcphub.accounts.acts import COMMAND_LINE, Actor
 
+from mcphub.accounts.acts import COMMAND_LINE, Actor
 from mcphub.accounts.models import Org
 from upstreams.acts import facts_of, record_change, record_created, record_deleted
 from upstreams.importing import ImportPlan, Planned, plan_import, same_as
@@ -81,12 +81,12 @@ def drop_other_sources(org: Org, sources: Collection[Path | str]) -> tuple[str, 
     with transaction.atomic():
         rows = list(Upstream.objects.for_org(org).exclude(source="").exclude(source__in=followed))
         for row in rows:
-            _remove(row, Actor("system", row.source))
+            _remove(row, Actor(row.source))
     return tuple(row.slug for row in rows)
 
 
 def _follow(org: Org, plan: ImportPlan, source: str) -> SyncReport:
-    by = Actor("system", source)
+    by = Actor(source)
     rows = {str(row.pk): row for row in Upstream.objects.for_org(org).filter(source=source)}
     kept = {item.exists for item in plan.upstreams}
     gone = [row for key, row in rows.items() if key not in kept]

@@ -1,1 +1,11 @@
-"""The schedule of periodic tasks."""
+"""The schedule of periodic tasks. Each looks for work that is due, so that one run too many does no harm."""
+
+from typing import Any, Final
+
+HOUR_S: Final = 3600
+MINUTE_S: Final = 60
+
+SCHEDULE: Final[dict[str, dict[str, Any]]] = {
+    "close calls of writers that fell silent": {"task": "audit.reconcile", "schedule": MINUTE_S},
+    "prune the record": {"task": "audit.prune", "schedule": HOUR_S},
+}

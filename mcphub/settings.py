@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mcphub.core import env
+from mcphub.schedule import SCHEDULE
 
 HUB = env.load()
 START = env.start_options()
@@ -79,3 +80,33 @@ WHITENOISE_USE_FINDERS = True
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+
+LOGGING_CONFIG = "mcphub.core.logs.configure"
+LOGGING = {"format": HUB.log_format, "level": HUB.log_level}
+
+CELERY_BROKER_URL = HUB.redis_url or "memory://"
+CELERY_BEAT_SCHEDULE = SCHEDULE
+CELERY_BEAT_SCHEDULE_FILENAME = str(HUB.data_dir / "celerybeat")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = TIME_ZONE
+
+# Behind TLS nothing of a session travels in the clear; Django's own checks look at these in cloud mode.
+SECURE = HUB.server_url.startswith("https://") or START.tls
+SESSION_COOKIE_SECURE = SECURE
+CSRF_COOKIE_SECURE = SECURE
+SESSION_COOKIE_NAME = "__Host-session" if SECURE and not START.script_name else "mcphub_session"
+CSRF_COOKIE_NAME = "__Host-csrf" if SECURE and not START.script_name else "mcphub_csrf"
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = False
+CSRF_TRUSTED_ORIGINS = [*filter(None, (env.origin_of(HUB.server_url),)), *HUB.allowed_origins]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HUB.trusted_proxies else None
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE and HUB.mode == "cloud" else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_SECONDS > 0
+SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
+SECURE_SSL_REDIRECT = False
+SILENCED_SYSTEM_CHECKS = ["security.W008"]
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from mcphub.core.clock import now
 from mcphub.core.keyring import KeyringError
-from upstreams.applying import ImportRefused, SyncReport, apply_import, sync_file
+from upstreams.applying import ImportRefused, SyncReport, apply_import, drop_other_sources, sync_document, sync_file
 from upstreams.catalogue import StoreReport, forget_holder, reclassify, store_catalogue
 from upstreams.importing import ImportPlan, plan_import
 from upstreams.models import Upstream, UpstreamState
@@ -20,6 +20,7 @@ __all__ = [
     "StoreReport",
     "SyncReport",
     "apply_import",
+    "drop_other_sources",
     "forget_holder",
     "mark_refresh_due",
     "mark_restart_due",
@@ -27,6 +28,7 @@ __all__ = [
     "reclassify",
     "record_state",
     "store_catalogue",
+    "sync_document",
     "sync_file",
     "take_refresh",
     "take_restart",

@@ -62,6 +62,11 @@ class EdgeApp:
         """How many responses are under way, open streams included."""
         return self._pulse.under_way()
 
+    @staticmethod
+    def serves(path: str) -> bool:
+        """Whether `path` is an MCP endpoint by its syntax."""
+        return paths.parse(path) is not None
+
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         outlet = Outlet(receive, send, self.config.limits)
         try:

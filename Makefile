@@ -6,6 +6,7 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+export UV_SYSTEM_CERTS := true
 
 ARGS ?=
 PYTHON := .venv/bin/python
@@ -65,7 +66,7 @@ dist: .venv/.ready ## wheel, source archive and their checksums in ./dist
 		echo "No uv on PATH: putting it into .venv ($$("$$python" -V))" && \
 		{ [ -x $(PYTHON) ] || "$$python" -m venv .venv; } && \
 		{ $(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m ensurepip >/dev/null; } && \
-		$(PYTHON) -m pip install --quiet uv; \
+		$(PYTHON) -m pip install --quiet --disable-pip-version-check uv; \
 	}
 	@$(UV) sync --quiet --frozen --inexact
 	@touch $@

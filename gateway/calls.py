@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gateway.failures import INVALID_PARAMS, unknown
+from gateway.errors import INVALID_PARAMS
+from gateway.failures import unknown
 from gateway.router import Reach, target_of
 from policies.types import Kind, Risk, Target
 from upstreams.errors import RpcError
 from upstreams.types import UpstreamSpec
-
-NOT_FOUND_HANDSHAKE: Final = -32002
 
 
 class Refused(Exception):

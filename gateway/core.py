@@ -8,10 +8,10 @@ from django.conf import settings
 
 from gateway import lists
 from gateway.calls import READERS
+from gateway.errors import METHOD_NOT_FOUND
 from gateway.facts import described, sees
-from gateway.failures import METHOD_NOT_FOUND
 from gateway.pipeline import Pipeline
-from gateway.relay import encode
+from gateway.relay import SERVER_INFO, encode
 from gateway.router import Reach, reach
 from gateway.snapshot import Snapshots
 from gateway.types import Credentials, NotFound, Notification, Reply, Request, Route, Unauthenticated
@@ -20,6 +20,7 @@ from mcphub.core import aio, clock, tokens
 from mcphub.core.principal import Principal
 from upstreams.connections import Connections
 from upstreams.errors import RpcError
+from upstreams.types import MODERN
 
 LIST_TTL_MS: Final = 60_000
 TOUCH_EVERY_S: Final = 60
@@ -60,7 +61,7 @@ class Core:
         snapshot = self._snapshots.orgs.get(request.principal.org.id)
         if snapshot is None:
             raise NotFound
-        opened = reach(snapshot, request.principal, request.route, settings.START.single_upstream)
+        opened = reach(snapshot, request, settings.START.single_upstream)
         if request.method in READERS:
             await self._pipeline.run(request, reply, opened)
         elif (method := self._methods.get(request.method)) is not None:
@@ -86,16 +87,33 @@ class Core:
         failing = [spec for spec in opened.specs() if self._connections.is_failing(spec.id)]
         return sorted(spec.slug for spec in failing if sees(opened, spec))
 
-    def _describe(self, request: Request, reply: Reply, opened: Reach) -> None:
-        reply.result(encode(described(opened, self._connections.facts)))
+    def _greet(self, request: Request, reply: Reply, opened: Reach) -> None:
+        said = described(opened, self._connections.facts)
+        reply.result(encode({"protocolVersion": request.revision, **said}))
+
+    def _discover(self, request: Request, reply: Reply, opened: Reach) -> None:
+        said = described(opened, self._connections.facts)
+        info = said.pop("serverInfo")
+        reply.result(
+            encode(
+                {
+                    "resultType": "complete",
+                    "supportedVersions": [MODERN],
+                    **said,
+                    "ttlMs": LIST_TTL_MS,
+                    "cacheScope": "private",
+                    "_meta": {SERVER_INFO: info},
+                }
+            )
+        )
 
     def _pong(self, request: Request, reply: Reply, opened: Reach) -> None:
         reply.result(b"{}")
 
     _methods: Final[Mapping[str, Callable[["Core", Request, Reply, Reach], None]]] = {
         **dict.fromkeys(lists.KIND_OF, _list),
-        "initialize": _describe,
-        "server/discover": _describe,
+        "initialize": _greet,
+        "server/discover": _discover,
         "ping": _pong,
         "logging/setLevel": _pong,
     }

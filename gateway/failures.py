@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from gateway.errors import DENIED, INTERNAL_ERROR, INVALID_PARAMS, RATE_LIMITED
 from upstreams.errors import Outcome, RpcError, UpstreamError
 
 Reason = Literal[
@@ -11,15 +12,6 @@ Reason = Literal[
     "breaker_open", "needs_connection", "needs_scope", "rate_limited", "agent_lost", "denied",
     "approval_pending", "cancelled",
 ]  # fmt: skip
-
-INVALID_PARAMS: Final = -32602
-METHOD_NOT_FOUND: Final = -32601
-INTERNAL: Final = -32603
-DENIED: Final = -31001
-RATE_LIMITED: Final = -31010
-DRAINING: Final = -31020
-AUDIT_UNAVAILABLE: Final = -31022
-STORAGE_UNAVAILABLE: Final = -31023
 
 CODES: Final[dict[str, int]] = {"denied": DENIED, "approval_pending": DENIED, "rate_limited": RATE_LIMITED}
 
@@ -93,7 +85,7 @@ def tool_result(failure: Failure, call_id: str) -> bytes:
 
 def rpc_error(failure: Failure, call_id: str) -> RpcError:
     """The failure as the JSON-RPC error of any other method."""
-    code = CODES.get(failure.reason, INTERNAL)
+    code = CODES.get(failure.reason, INTERNAL_ERROR)
     return RpcError(code, failure.told(call_id), {"mcphub/error": failure.facts(call_id)})
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gateway.failures import INVALID_PARAMS
+from gateway.errors import INVALID_PARAMS
 from gateway.router import Reach
 from gateway.types import Request
 from gateway.views import View, build, page

@@ -25,7 +25,7 @@ class Runtime:
         self.snapshots: Final = Snapshots()
         self.connections: Final = Connections(_means(), RowBook())
         self.core: Final = Core(self.snapshots, self.connections, Pipeline(self.connections, writer()))
-        self.edge_app: Final = EdgeApp(self.core, EdgeConfig.of(settings.HUB))
+        self.edge_app: Final = EdgeApp(self.core, EdgeConfig.of(settings.HUB, settings.START.script_name))
         self.snapshots.on_change.append(self._follow)
 
     async def start(self) -> None:

@@ -64,6 +64,11 @@ class Connections:
         keeper = self._keepers.get(upstream_id)
         return keeper.facts if keeper is not None else None
 
+    def is_failing(self, upstream_id: str) -> bool:
+        """Whether the upstream does not answer at present."""
+        keeper = self._keepers.get(upstream_id)
+        return keeper is not None and keeper.failing
+
     def refresh(self, upstream_id: str) -> None:
         """Read its catalogue again soon."""
         if keeper := self._keepers.get(upstream_id):

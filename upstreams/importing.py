@@ -53,7 +53,9 @@ def plan_import(
     faults: list[Remark] = []
     warnings: list[Remark] = []
     entries = entries_of(document, faults)
-    rows = list(Upstream.objects.for_org(org_id))
+    rows = [
+        row for row in Upstream.objects.for_org(org_id) if not source or row.source != source or row.name in entries
+    ]
     planned: list[Planned] = []
     for name, entry in entries.items():
         reader = EntryReader(f"mcpServers.{name}", entry, faults, warnings)

@@ -84,6 +84,11 @@ class Keeper:
         self.breaker.worked()
         return answer
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last try to reach the upstream failed."""
+        return self._state == "down"
+
     def tune(self, spec: UpstreamSpec) -> None:
         """Take over what changed without a new revision: limits, intervals, what may be sent twice."""
         self.spec = spec

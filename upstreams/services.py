@@ -5,13 +5,17 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
 
+from mcphub.accounts.acts import Actor
 from mcphub.core.clock import now
 from mcphub.core.keyring import KeyringError
-from upstreams.applying import ImportRefused, SyncReport, apply_import, sync_file
+from upstreams import acts
+from upstreams.applying import ImportRefused, SyncReport, apply_import, drop_other_sources, sync_document, sync_file
 from upstreams.catalogue import StoreReport, forget_holder, reclassify, store_catalogue
 from upstreams.importing import ImportPlan, plan_import
-from upstreams.models import Upstream, UpstreamState
+from upstreams.models import Definition, Upstream, UpstreamState
 from upstreams.types import ServerFacts
 
 __all__ = [
@@ -20,13 +24,17 @@ __all__ = [
     "StoreReport",
     "SyncReport",
     "apply_import",
+    "drop_other_sources",
     "forget_holder",
     "mark_refresh_due",
     "mark_restart_due",
     "plan_import",
     "reclassify",
     "record_state",
+    "set_definitions_enabled",
+    "set_enabled",
     "store_catalogue",
+    "sync_document",
     "sync_file",
     "take_refresh",
     "take_restart",
@@ -136,3 +144,28 @@ def take_refresh(upstream_id: Any, asked_at: datetime) -> bool:
 def take_restart(upstream_id: Any, asked_at: datetime) -> bool:
     """Take the work of one request to restart; false when another worker has it or it was renewed."""
     return bool(UpstreamState.objects.filter(pk=upstream_id, restart_due_at=asked_at).update(restart_due_at=None))
+
+
+def set_enabled(rows: QuerySet[Upstream], on: bool, *, by: Actor) -> list[str]:
+    """Switch upstreams on or off, each on record; the slugs of those that were the other way."""
+    with transaction.atomic():
+        changed = list(rows.exclude(enabled=on).select_related("org").select_for_update(of=("self",)))
+        for row in changed:
+            before = acts.facts_of(row)
+            row.enabled = on
+            row.save(update_fields=["enabled", "updated_at"])
+            acts.record_change(by, row, before)
+    return [row.slug for row in changed]
+
+
+def set_definitions_enabled(rows: QuerySet[Definition], on: bool, *, by: Actor) -> list[str]:
+    """Switch definitions on or off, each on record; the names of those that were the other way."""
+    with transaction.atomic():
+        found = Definition.objects.filter(pk__in=rows.values("pk")).exclude(enabled=on)
+        changed = list(found.select_related("upstream__org"))
+        Definition.objects.filter(pk__in=[row.pk for row in changed]).update(enabled=on)
+        for row in changed:
+            before = acts.facts_of(row)
+            row.enabled = on
+            acts.record_change(by, row, before)
+    return [row.name for row in changed]

@@ -9,7 +9,15 @@ from mcphub.accounts.models import Org
 from tests.upstreams.conftest import tool
 from upstreams.importing import renamed
 from upstreams.models import Definition, Upstream
-from upstreams.services import ImportRefused, apply_import, plan_import, store_catalogue, sync_file
+from upstreams.services import (
+    ImportRefused,
+    apply_import,
+    drop_other_sources,
+    plan_import,
+    store_catalogue,
+    sync_document,
+    sync_file,
+)
 
 MakeUpstream = Callable[..., Upstream]
 
@@ -178,6 +186,10 @@ def test_file_is_followed_through_additions_changes_and_removals(org: Org, tmp_p
     third = sync_file(org, path)
     assert (third.added, third.changed, third.removed) == ((), (), ())
 
+    path.write_text(document(B_1={"command": "b2"}))
+    fourth = sync_file(org, path)
+    assert (fourth.added, fourth.removed) == (("b-1",), ("b-1", "c1"))
+
 
 @pytest.mark.requirement("X7")
 @pytest.mark.parametrize("text", ["{", document(a1={"command": "a"}, b1={})])
@@ -192,12 +204,24 @@ def test_bad_file_keeps_the_running_state(org: Org, tmp_path: Path, text: str) -
     assert Upstream.objects.count() == 2
 
 
-def test_following_a_file_spares_rows_made_by_people(org: Org, make_upstream: MakeUpstream, tmp_path: Path) -> None:
+def test_following_a_file_spares_rows_of_people_and_of_other_files(
+    org: Org, make_upstream: MakeUpstream, tmp_path: Path
+) -> None:
     make_upstream("a1")
     path, other = tmp_path / "servers.json", tmp_path / "other.json"
     path.write_text(document(a1={"command": "a"}))
     other.write_text(document(z1={"command": "z"}))
     assert sync_file(org, path).added == ("a1-2",)
-    report = sync_file(org, other)
-    assert (report.added, report.removed) == (("z1",), ("a1-2",))
-    assert set(Upstream.objects.values_list("slug", flat=True)) == {"a1", "z1"}
+    assert sync_file(org, other).removed == ()
+    assert set(Upstream.objects.values_list("slug", flat=True)) == {"a1", "a1-2", "z1"}
+
+
+def test_rows_of_files_that_are_followed_no_longer_go(org: Org, make_upstream: MakeUpstream, tmp_path: Path) -> None:
+    make_upstream("a1")
+    path = tmp_path / "servers.json"
+    path.write_text(document(b1={"command": "b"}))
+    sync_file(org, path)
+    sync_document(org, document(c1={"command": "c"}), "command line")
+    assert drop_other_sources(org, [path]) == ("c1",)
+    assert drop_other_sources(org, []) == ("b1",)
+    assert drop_other_sources(org, []) == ()

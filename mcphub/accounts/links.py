@@ -1,0 +1,85 @@
+"""One-time links: a sealed token that names its purpose, ends after `link_s` and dies with its first use.
+
+Nothing is stored: a set-password link is bound to the person's present password hash, and a set-up link
+works only as long as org `default` has no owner.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.urls import reverse
+
+from mcphub.accounts.models import Membership, User
+from mcphub.accounts.roles import OWNER
+from mcphub.core.keyring import KeyringError, keyring
+
+PURPOSE: Final = "one-time-link"
+FIRST_ORG: Final = "default"
+
+
+class LinkSpent(Exception):
+    """The link is altered, too old or was used before."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneTimeLink:
+    """What a link allows: the person sets a password, or (`user` None) the first owner is made."""
+
+    kind: Literal["password", "setup"]
+    user: User | None
+
+
+def password_link(user: User) -> str:
+    """The full URL with which `user` sets a password."""
+    return _url({"kind": "password", "user": str(user.pk), "state": _state(user)})
+
+
+def setup_link() -> str:
+    """The full URL with which the first person becomes owner of org `default`."""
+    return _url({"kind": "setup"})
+
+
+def read(token: str) -> OneTimeLink:
+    """What the token of a link allows now. Raises `LinkSpent`."""
+    try:
+        content = json.loads(keyring().open(PURPOSE, token))
+    except KeyringError:
+        raise LinkSpent from None
+    if content["until"] < time.time():
+        raise LinkSpent
+    if content["kind"] == "setup":
+        if has_owner(FIRST_ORG):
+            raise LinkSpent
+        return OneTimeLink("setup", None)
+    user = User.objects.filter(pk=content["user"], is_active=True).first()
+    if user is None or _state(user) != content["state"]:
+        raise LinkSpent
+    return OneTimeLink("password", user)
+
+
+def has_owner(slug: str) -> bool:
+    """Whether some active person owns the org."""
+    members = Membership.objects.filter(org__slug=slug, user__is_active=True)
+    return any(OWNER in roles for roles in members.values_list("roles", flat=True))
+
+
+def absolute(path: str) -> str:
+    """`path` with the hub's public origin."""
+    public = urlsplit(settings.HUB.server_url)
+    if public.netloc:
+        return f"{public.scheme}://{public.netloc}{path}"
+    scheme = "https" if settings.START.tls else "http"
+    return f"{scheme}://{settings.HUB.host}:{settings.HUB.port}{path}"
+
+
+def _url(content: dict[str, str]) -> str:
+    token = json.dumps({**content, "until": time.time() + settings.HUB.limits.link_s}).encode()
+    return absolute(reverse("set-password", args=[keyring().seal(PURPOSE, token)]))
+
+
+def _state(user: User) -> str:
+    return keyring().mac(PURPOSE, user.password.encode()).hex()

@@ -1,0 +1,156 @@
+"""The pages of signing in and out."""
+
+from typing import Any
+
+from django.contrib.auth import logout
+from django.contrib.auth.decorators import login_required
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import get_script_prefix
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from mcphub.accounts import links, sign_in
+from mcphub.accounts.forms import ChangePassword, FirstOwner, NewPassword, PasswordSignIn, PickPerson
+from mcphub.accounts.models import User
+from mcphub.accounts.services import Refused
+from mcphub.accounts.throttle import Throttled
+
+MISMATCH = "That e-mail and password do not go together."
+
+
+@never_cache
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def sign_in_page(request: HttpRequest) -> HttpResponse:
+    """Sign in by password or, in development on this machine, by picking a person."""
+    if request.method == "GET":
+        return _sign_in(request)
+    if request.POST.get("way") == "dev":
+        return _picked(request)
+    return _by_password(request)
+
+
+def _by_password(request: HttpRequest) -> HttpResponse:
+    form = PasswordSignIn(request.POST)
+    if not sign_in.password_offered():
+        return _sign_in(request, status=403)
+    if not form.is_valid():
+        return _sign_in(request, form, status=400)
+    try:
+        sign_in.by_password(request, form.cleaned_data["email"], form.cleaned_data["password"])
+    except sign_in.Failed:
+        form.add_error(None, MISMATCH)
+        return _sign_in(request, form, status=401)
+    except Throttled as limit:
+        return _too_many(request, limit)
+    return _onward(request)
+
+
+def _picked(request: HttpRequest) -> HttpResponse:
+    if not sign_in.picker_offered(request):
+        return _sign_in(request, status=403)
+    form = PickPerson(request.POST)
+    if not form.is_valid():
+        return _sign_in(request, picker=form, status=400)
+    try:
+        sign_in.by_picker(request, form.cleaned_data["email"])
+    except (sign_in.Failed, Refused):
+        form.add_error("email", "Nobody can sign in with that address.")
+        return _sign_in(request, picker=form, status=400)
+    return _onward(request)
+
+
+def _sign_in(
+    request: HttpRequest, form: Form | None = None, picker: Form | None = None, status: int = 200
+) -> HttpResponse:
+    offered = sign_in.picker_offered(request)
+    context: dict[str, Any] = {
+        "form": (form or PasswordSignIn()) if sign_in.password_offered() else None,
+        "picker": (picker or PickPerson()) if offered else None,
+        "people": User.objects.filter(is_active=True) if offered else (),
+        "first": offered and not links.has_owner(links.FIRST_ORG),
+        "next": request.POST.get("next") or request.GET.get("next", ""),
+    }
+    return render(request, "accounts/sign_in.html", context, status=status)
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def sign_out_page(request: HttpRequest) -> HttpResponse:
+    """Ask, then end this browser's session; a link alone ends nothing."""
+    if request.method == "POST":
+        logout(request)
+        return render(request, "accounts/signed_out.html")
+    return render(request, "accounts/sign_out.html")
+
+
+@never_cache
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def set_password_page(request: HttpRequest, token: str) -> HttpResponse:
+    """What a one-time link allows: set a password, or become the first owner."""
+    try:
+        link = links.read(token)
+    except links.LinkSpent:
+        return render(request, "accounts/link_spent.html", status=410)
+    kind = FirstOwner if link.kind == "setup" else NewPassword
+    form = kind(request.POST if request.method == "POST" else None, user=link.user)
+    if form.is_valid():
+        try:
+            sign_in.by_link(request, link, form.cleaned_data.get("email", ""), form.cleaned_data["password"])
+        except Refused as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            return HttpResponseRedirect(get_script_prefix())
+    return _private(
+        render(request, "accounts/set_password.html", {"form": form, "person": link.user}, status=_of(form))
+    )
+
+
+@never_cache
+@sensitive_post_parameters()
+@login_required
+@require_http_methods(["GET", "POST"])
+def change_password_page(request: HttpRequest) -> HttpResponse:
+    """A signed-in person replaces their password."""
+    user = request.user
+    assert isinstance(user, User)
+    form = ChangePassword(request.POST if request.method == "POST" else None, user=user)
+    if form.is_valid():
+        try:
+            sign_in.change_password(request, user, form.cleaned_data["old"], form.cleaned_data["password"])
+        except sign_in.Failed:
+            form.add_error("old", "That is not your present password.")
+        except Throttled as limit:
+            return _too_many(request, limit)
+        else:
+            return HttpResponseRedirect(get_script_prefix())
+    return render(request, "accounts/change_password.html", {"form": form}, status=_of(form))
+
+
+def _of(form: Form) -> int:
+    return 400 if form.errors else 200
+
+
+def _onward(request: HttpRequest) -> HttpResponse:
+    """To where the person wanted to go, within this hub only."""
+    wanted = request.POST.get("next", "")
+    inside = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
+    return HttpResponseRedirect(wanted if inside else get_script_prefix())
+
+
+def _too_many(request: HttpRequest, limit: Throttled) -> HttpResponse:
+    minutes = -(-limit.retry_after // 60)
+    answer = render(request, "accounts/too_many.html", {"minutes": minutes}, status=429)
+    answer["Retry-After"] = str(limit.retry_after)
+    return answer
+
+
+def _private(answer: HttpResponse) -> HttpResponse:
+    """The address of this page is a secret: it goes to nobody as a referrer."""
+    answer["Referrer-Policy"] = "no-referrer"
+    return answer

@@ -1,0 +1,134 @@
+"""What a stranger does first: clone, `make up`, paste the snippet, `make test`; with uv on PATH and without."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.harness.clients import BOTH_ERAS, Mode, python_client
+from tests.harness.hub import ROOT
+from tests.harness.processes import Process, children, free_port, until_gone
+from tests.harness.waiting import until
+
+COLD_S: Final = 60
+WARM_S: Final = 3
+
+
+class Checkout:
+    """A copy of what git would hand out, used under an environment that holds nothing but PATH and HOME."""
+
+    def __init__(self, folder: Path, path: str) -> None:
+        self.folder: Final = folder / "checkout"
+        self.environment: Final = {"PATH": path, "HOME": str(folder)}
+        self.port: Final = free_port()
+        self.url: Final = f"http://127.0.0.1:{self.port}"
+        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        for name in filter(None, names.split("\0")):
+            if (ROOT / name).is_file():
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self.folder / name)
+
+    def make(self, *arguments: str) -> Process:
+        command = [shutil.which("make") or "make", *arguments]
+        return Process(command, self.folder.parent / "log", env=self.environment, cwd=self.folder)
+
+    def up(self, within: float) -> Process:
+        """`make up`, ready within so many seconds."""
+        process = self.make("up", f"ARGS=--port {self.port}")
+        until("the hub's readiness", lambda: _ready(process, self.url), within)
+        return process
+
+
+def _ready(process: Process, url: str) -> bool:
+    process.expect_running()
+    try:
+        return httpx.get(f"{url}/ready", timeout=2).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _has_uv(folder: str) -> bool:
+    return (Path(folder) / "uv").exists()
+
+
+@pytest.fixture(params=["with uv", "without uv"], scope="module")
+def checkout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    folder = tmp_path_factory.mktemp("stranger")
+    places = [place for place in os.environ["PATH"].split(os.pathsep) if not _has_uv(place)]
+    if request.param == "with uv":
+        uv = shutil.which("uv") or shutil.which("uv", path=str(ROOT / ".venv" / "bin"))
+        if uv is None:
+            pytest.skip("uv is not installed")
+        (folder / "bin").mkdir()
+        (folder / "bin" / "uv").symlink_to(uv)
+        places.insert(0, str(folder / "bin"))
+    yield Checkout(folder, os.pathsep.join(places))
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.requirement("X8", "X14")
+async def test_two_commands_are_enough(checkout: Checkout):
+    first = checkout.up(COLD_S)
+    printed = first.output
+    assert f"{checkout.url}/mcp" in printed
+    for mode in BOTH_ERAS:
+        await _paste(printed, mode)
+    assert _end(first) == 0
+
+    began = time.monotonic()
+    second = checkout.up(WARM_S + 2)
+    assert time.monotonic() - began <= WARM_S
+    assert _end(second) == 0
+
+    suite = checkout.make("test", "ARGS=tests/test_requirements.py tests/core")
+    assert suite.wait(120) == 0
+    assert re.search(r"\d+ passed", suite.output)
+
+
+def _end(make: Process) -> int:
+    """End the hub below `make` as Ctrl-C does, by a signal to the whole group."""
+    below = children(make.pid)
+    os.killpg(make.pid, signal.SIGINT)
+    code = make.wait()
+    until_gone(below)
+    return code
+
+
+async def _paste(printed: str, mode: Mode) -> None:
+    """Connect with nothing but the client snippet that was printed."""
+    entry = _snippet(printed)
+    key = entry["headers"]["Authorization"].removeprefix("Bearer ")
+    async with python_client(entry["url"], key, mode) as client:
+        assert client.server_info is not None
+
+
+def _snippet(printed: str) -> dict[str, Any]:
+    """The entry of the `mcpServers` object that stands in the output."""
+    start = printed.index("{", printed.index("mcpServers") - 20)
+    document, _ = json.JSONDecoder().raw_decode(printed, start)
+    (entry,) = document["mcpServers"].values()
+    return dict(entry)
+
+
+def test_busy_port_is_a_plain_sentence(tmp_path: Path):
+    environment = {**os.environ, "MCPHUB_DATA_DIR": str(tmp_path)}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = ["make", "up", f"ARGS=--port {port}"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr

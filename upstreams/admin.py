@@ -1,0 +1,6 @@
+"""The operator's pages of upstreams and of their definitions."""
+
+from upstreams.pages.definition import DefinitionAdmin
+from upstreams.pages.upstream import UpstreamAdmin
+
+__all__ = ["DefinitionAdmin", "UpstreamAdmin"]

@@ -1,0 +1,251 @@
+"""The form of an upstream: everything that can be known wrong is said before saving."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from shutil import which
+from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+from django import forms
+from django.conf import settings
+
+from mcphub.accounts.admin_base import OneOrgForm
+from mcphub.accounts.models import User
+from mcphub.core.keyring import KeyringError
+from mcphub.core.netguard import EgressBlocked, parse_allowed, resolve
+from upstreams import naming
+from upstreams.formfields import LinesField, SecretPairsField, with_stored
+from upstreams.models import TransportChoice, Upstream
+from upstreams.selectors import stdio_allowed
+from upstreams.serversfile import PORTS, host_and_port, pair_fault, url_fault
+from upstreams.variables import BUILT_IN, fill, required_names
+
+SECRETS: Final = ("headers", "env", "variables")
+RESOLVE_S: Final = 3
+
+
+class UpstreamForm(OneOrgForm):
+    """An upstream as its operator writes it. Secret values go in and never come out."""
+
+    acting: ClassVar[User | None] = None
+
+    args = LinesField(label="Arguments", help_text="One a line. A line in double quotes is read as a JSON string.")
+    secret_headers = SecretPairsField(
+        ":", label="Headers", help_text="<code>Name: value</code>, one a line. Stored values stay hidden."
+    )
+    secret_env = SecretPairsField(
+        "=", label="Environment", help_text="<code>NAME=value</code>, one a line. Stored values stay hidden."
+    )
+    secret_variables = SecretPairsField(
+        "=",
+        label="Variables",
+        help_text="<code>NAME=value</code>, used as <code>${NAME}</code> in the address, command, arguments, headers and "
+        "environment. <code>\\${NAME}</code> stays as it is. Built in: HOME, DATA_DIR.",
+    )
+    idempotent = LinesField(
+        rows=3,
+        label="Idempotent tools",
+        help_text="Original names, one a line. Their calls may be sent twice when an answer is lost.",
+    )
+    egress_allow = LinesField(
+        rows=2,
+        label="Allowed private hosts",
+        help_text="<code>host:port</code>, one a line: addresses that are not public and that this upstream may use.",
+    )
+    allow_address = forms.BooleanField(
+        required=False,
+        label="Allow this private address",
+        help_text="Puts the host and port of the address above on this upstream's list. This is recorded.",
+    )
+
+    class Meta:
+        model = Upstream
+        fields = (
+            "org",
+            "slug",
+            "name",
+            "enabled",
+            "transport",
+            "url",
+            "command",
+            "args",
+            "sharing",
+            "trusted",
+            "idempotent",
+            "payload_mode",
+            "connect_s",
+            "call_s",
+            "call_hard_s",
+            "heartbeat_s",
+            "discovery_s",
+            "egress_allow",
+        )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.unreadable = False
+        for name in SECRETS:
+            self._show_names(name)
+
+    def _show_names(self, name: str) -> None:
+        field = self.fields.get(f"secret_{name}")
+        if not isinstance(field, SecretPairsField) or self.instance._state.adding:
+            return
+        try:
+            self.initial[f"secret_{name}"] = field.masked(getattr(self.instance, name))
+        except KeyringError as fault:
+            self.unreadable = True
+            field.help_text = f"What is stored cannot be opened ({fault}); saving replaces it."
+
+    def clean_slug(self) -> str:
+        slug: str = self.cleaned_data["slug"]
+        if fault := naming.slug_fault(slug):
+            raise forms.ValidationError(fault)
+        return slug
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        self._check_slug_is_free(cleaned)
+        self._check_transport(cleaned)
+        self._merge_secrets(cleaned)
+        self._check_times(cleaned)
+        self._check_allowed(cleaned)
+        if not self.errors:
+            self._check_variables(cleaned)
+        if not self.errors:
+            self._check_place(cleaned)
+        return cleaned
+
+    def _check_slug_is_free(self, cleaned: Mapping[str, Any]) -> None:
+        org = cleaned.get("org") or (None if self.instance._state.adding else self.instance.org)
+        slug = cleaned.get("slug")
+        if org is None or not slug:
+            return
+        others = Upstream.objects.for_org(org).exclude(pk=self.instance.pk)
+        taken = {name for pair in others.values_list("slug", "path_alias") for name in pair}
+        if slug in taken:
+            self.add_error("slug", f"“{slug}” is taken in this org; “{naming.free_slug(slug, taken)}” is free.")
+
+    def _check_transport(self, cleaned: Mapping[str, Any]) -> None:
+        stdio = cleaned.get("transport") == TransportChoice.STDIO
+        needed, unused = ("command", "url") if stdio else ("url", "command")
+        if not cleaned.get(needed) and needed not in self.errors:
+            self.add_error(needed, "Needed for this transport.")
+        if cleaned.get(unused):
+            self.add_error(unused, "Not used with this transport; leave it empty.")
+        if stdio and not stdio_allowed():
+            self.add_error("transport", "Commands are switched off on this installation (MCPHUB_ALLOW_STDIO).")
+
+    def _merge_secrets(self, cleaned: dict[str, Any]) -> None:
+        for name in SECRETS:
+            field = f"secret_{name}"
+            if field not in cleaned:
+                continue
+            try:
+                pairs = with_stored(cleaned[field], self._stored(name))
+            except forms.ValidationError as error:
+                self.add_error(field, error)
+                continue
+            for key, value in pairs.items():
+                if fault := pair_fault(name, key, value):
+                    self.add_error(field, f"{fault[:1].upper()}{fault[1:]}.")
+            cleaned[field] = pairs
+
+    def _stored(self, name: str) -> Mapping[str, str]:
+        try:
+            stored: Mapping[str, str] = getattr(self.instance, name)
+        except KeyringError:
+            return {}
+        return stored
+
+    def _check_times(self, cleaned: Mapping[str, Any]) -> None:
+        for name in ("connect_s", "call_s", "call_hard_s"):
+            value = cleaned.get(name)
+            if value is not None and not value > 0:
+                self.add_error(name, "Must be more than 0 seconds.")
+        for name in ("heartbeat_s", "discovery_s"):
+            value = cleaned.get(name)
+            if value is not None and value < 0:
+                self.add_error(name, "Must not be negative; 0 switches it off.")
+
+    def _check_allowed(self, cleaned: Mapping[str, Any]) -> None:
+        for entry in cleaned.get("egress_allow") or ():
+            try:
+                parse_allowed(entry)
+            except ValueError:
+                self.add_error("egress_allow", f"“{entry}” is not a host, address or network.")
+
+    def _check_variables(self, cleaned: Mapping[str, Any]) -> None:
+        known = {*cleaned["secret_variables"], *BUILT_IN}
+        texts = {
+            "url": [cleaned["url"]],
+            "command": [cleaned["command"]],
+            "args": cleaned["args"],
+            "secret_headers": cleaned["secret_headers"].values(),
+            "secret_env": cleaned["secret_env"].values(),
+        }
+        for field, values in texts.items():
+            for name in required_names(values):
+                if name not in known:
+                    self.add_error(field, f"The variable ${{{name}}} is not defined.")
+
+    def _check_place(self, cleaned: dict[str, Any]) -> None:
+        values = {"HOME": os.path.expanduser("~"), "DATA_DIR": "", **cleaned["secret_variables"]}
+        if cleaned["transport"] == TransportChoice.STDIO:
+            command = fill(cleaned["command"], values)
+            if settings.HUB.runner != "e2b" and which(command) is None:
+                self.add_error("command", f"“{command}” is not installed here.")
+            return
+        url = fill(cleaned["url"], values)
+        if fault := url_fault(url):
+            self.add_error("url", fault)
+        else:
+            self._check_address(cleaned, url)
+
+    def _check_address(self, cleaned: dict[str, Any], url: str) -> None:
+        place = host_and_port(url)
+        if cleaned.get("allow_address") and self.may_allow and place not in cleaned["egress_allow"]:
+            cleaned["egress_allow"] = [*cleaned["egress_allow"], place]
+        parts = urlsplit(url)
+        allow = (*settings.HUB.egress_allow, *self._allowed(cleaned))
+        try:
+            asyncio.run(_resolved(parts.hostname or "", parts.port or PORTS[parts.scheme], allow))
+        except EgressBlocked as blocked:
+            self.add_error(
+                "url", f"{blocked.host} is at {blocked.address}, which is not public. {self._remedy(place)}"
+            )
+        except (OSError, TimeoutError):
+            return  # A name that does not resolve now may later; the upstream's state will say so.
+
+    def _allowed(self, cleaned: Mapping[str, Any]) -> list[str]:
+        found: list[str] = cleaned["egress_allow"] if "egress_allow" in cleaned else self.instance.egress_allow
+        return found
+
+    @property
+    def may_allow(self) -> bool:
+        """Whether the person at this form may open a private address."""
+        return self.allowing(self.acting)
+
+    @staticmethod
+    def allowing(person: Any) -> bool:
+        """Whether this person may open private addresses: a hub admin, and not in cloud."""
+        return bool(person and person.is_superuser) and settings.HUB.mode == "standalone"
+
+    def _remedy(self, place: str) -> str:
+        if self.may_allow:
+            return f"Tick “Allow this private address” to allow {place} for this upstream, if it is not link-local."
+        if settings.HUB.mode == "cloud":
+            return f"The installation would have to allow {place} (MCPHUB_EGRESS_ALLOW)."
+        return f"A hub admin can allow {place}."
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # Django's own hook, absent from the stubs
+        for name in SECRETS:
+            if f"secret_{name}" in self.cleaned_data:
+                setattr(self.instance, name, self.cleaned_data[f"secret_{name}"])
+
+
+async def _resolved(host: str, port: int, allow: tuple[str, ...]) -> list[str]:
+    async with asyncio.timeout(RESOLVE_S):
+        return await resolve(host, port, allow)

@@ -1,0 +1,156 @@
+"""The pages of definitions: what each tool is, what it may do, and whether it may be used."""
+
+import json
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin import SimpleListFilter
+from django.db.models import Exists, F, Model, OuterRef, QuerySet, Value
+from django.db.models.functions import Coalesce, NullIf
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from mcphub.accounts.admin_base import actor_of
+from upstreams import naming, services
+from upstreams.models import CatalogueEntry, Definition, KindChoice, RiskChoice
+from upstreams.pages.recorded import RecordedAdmin
+
+COLOURS = {"read": "success", "write": "info", "external": "warning", "destructive": "danger", "admin": "danger"}
+
+
+class RiskFilter(SimpleListFilter):
+    """By the class that policy goes by, override or not."""
+
+    title = "risk"
+    parameter_name = "risk"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return RiskChoice.choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(risk_now=self.value()) if self.value() else queryset
+
+
+class OfferedFilter(SimpleListFilter):
+    """By whether the upstream lists it now."""
+
+    title = "offered now"
+    parameter_name = "offered"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return (("yes", "Yes"), ("no", "No"))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(is_offered=self.value() == "yes") if self.value() else queryset
+
+
+@admin.register(Definition)
+class DefinitionAdmin(RecordedAdmin):
+    list_display = ("name", "kind", "upstream", "risk_pill", "risk_override", "enabled", "offered")
+    list_editable = ("risk_override", "enabled")
+    list_filter = ("upstream", "kind", RiskFilter, "enabled", OfferedFilter)
+    list_select_related = ("upstream", "current")
+    list_per_page = 50
+    search_fields = ("name", "upstream__slug")
+    actions = ("switch_on", "switch_off")
+    fieldsets = (
+        (None, {"fields": ("upstream", "kind", "name", "called", "offered", "description")}),
+        ("What it may do", {"fields": ("enabled", "risk_found", "risk_override")}),
+        ("As the upstream describes it", {"fields": ("schema",)}),
+        ("Every version seen", {"fields": ("ledger",)}),
+    )
+    readonly_fields = (
+        "upstream",
+        "kind",
+        "name",
+        "called",
+        "offered",
+        "description",
+        "risk_found",
+        "schema",
+        "ledger",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                is_offered=Exists(CatalogueEntry.objects.filter(definition=OuterRef("pk"))),
+                risk_now=Coalesce(NullIf(F("risk_override"), Value("")), F("current__risk"), Value("write")),
+            )
+        )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Definitions come from upstreams."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """The ledger is kept."""
+        return False
+
+    @display(description="Risk", ordering="risk_now", label=COLOURS)
+    def risk_pill(self, row: Any) -> str:
+        return str(row.risk_now)
+
+    @admin.display(description="Offered now", boolean=True, ordering="is_offered")
+    def offered(self, row: Any) -> bool:
+        return bool(row.is_offered)
+
+    @admin.display(description="Called")
+    def called(self, row: Definition) -> Any:
+        if row.kind not in (KindChoice.TOOL, KindChoice.PROMPT):
+            return format_html("<code>{}</code>, as it is", row.name)
+        note = ""
+        if naming.is_shortened(row.upstream.slug, row.name):
+            note = " — shortened, because names have 64 letters, digits, - and _ at most"
+        return format_html("<code>{}</code>{}", row.public_name, note)
+
+    @admin.display(description="Description")
+    def description(self, row: Definition) -> Any:
+        return body_of(row).get("description") or SafeString("–")
+
+    @admin.display(description="Risk found")
+    def risk_found(self, row: Definition) -> str:
+        if row.current is None:
+            return "–"
+        trust = "its annotations alone" if row.upstream.trusted else "its words, raised by its annotations"
+        return f"{row.current.risk}, from {trust}"
+
+    @admin.display(description="Definition")
+    def schema(self, row: Definition) -> SafeString:
+        return render_to_string("admin/upstreams/definition/schema.html", {"text": pretty(body_of(row))})
+
+    @admin.display(description="Versions")
+    def ledger(self, row: Definition) -> SafeString:
+        versions = [
+            {"row": version, "text": pretty(json.loads(version.body)), "current": version.pk == row.current_id}
+            for version in row.versions.all()[:20]
+        ]
+        return render_to_string("admin/upstreams/definition/ledger.html", {"versions": versions})
+
+    @admin.action(description="Switch on")
+    def switch_on(self, request: HttpRequest, rows: QuerySet[Definition]) -> None:
+        self._switch(request, rows, True)
+
+    @admin.action(description="Switch off")
+    def switch_off(self, request: HttpRequest, rows: QuerySet[Definition]) -> None:
+        self._switch(request, rows, False)
+
+    def _switch(self, request: HttpRequest, rows: QuerySet[Definition], on: bool) -> None:
+        changed = services.set_definitions_enabled(rows, on, by=actor_of(request))
+        self.message_user(request, f"Switched {'on' if on else 'off'}: {len(changed)}.", messages.SUCCESS)
+
+
+def body_of(row: Definition) -> dict[str, Any]:
+    """The current version as the upstream sent it."""
+    found: dict[str, Any] = json.loads(row.current.body) if row.current else {}
+    return found
+
+
+def pretty(body: Any) -> str:
+    """JSON for people."""
+    return json.dumps(body, indent=2, ensure_ascii=False)

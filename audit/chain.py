@@ -1,10 +1,13 @@
 """The MAC chain that makes the record tamper-evident.
 
 Every row carries a MAC (BLAKE2b with a 32-byte key, RFC 7693) of the previous mac and its own canonical
-bytes; the first one continues the genesis of its writer, which binds that writer's row. A head (the last position with its mac) is signed each time
-a chain grows, and what pruning removed is signed as a tombstone. Nobody without the key can alter, insert
-or remove rows unseen. What a MAC cannot show: that a whole database was put back to an earlier state, or
-that the newest writer vanished with everything it wrote; compare heads kept elsewhere for that.
+bytes; the first one continues the genesis of its writer, which binds that writer's row. A head (the last
+position with its mac) is signed each time a chain grows, and what pruning removed is signed as a
+tombstone. Nobody without the key can alter, insert or remove rows unseen.
+
+What no MAC inside the database can show: that rows and head together were put back to an earlier state
+that somebody had kept, or that the newest writer vanished with everything it wrote. Heads kept elsewhere
+(`verify_audit --json`) show that too.
 """
 
 from collections.abc import Sequence
@@ -53,9 +56,9 @@ class Position:
         self.mac = link(self.key, self.mac, row)
         return self.mac
 
-    def signature(self, closed: bool = False) -> bytes:
+    def signature(self, beat_at: int, closed: bool = False) -> bytes:
         """The signed head at this position."""
-        return sign_head(self.key, self.writer_id, self.seq, self.mac, closed)
+        return sign_head(self.key, self.writer_id, self.seq, self.mac, beat_at, closed)
 
 
 def link(key: bytes, previous: bytes, row: bytes) -> bytes:
@@ -68,20 +71,20 @@ def genesis(key: bytes, previous: bytes, writer: Sequence[str | int]) -> bytes:
     return _signature(key, b"writer", (previous, *writer))
 
 
-def sign_head(key: bytes, writer_id: int, seq: int, mac: bytes, closed: bool) -> bytes:
+def sign_head(key: bytes, writer_id: int, seq: int, mac: bytes, beat_at: int, closed: bool) -> bytes:
     """The signature under a chain's last position; `closed` says that nothing will follow it."""
-    return _signature(key, b"head", (writer_id, seq, mac, closed))
+    return _signature(key, b"head", (writer_id, seq, mac, beat_at, closed))
 
 
-def _signature(key: bytes, what: bytes, facts: Sequence[str | int | bytes]) -> bytes:
-    return blake2b(canonical(facts), digest_size=MAC_BYTES, key=key, person=what).digest()
-
-
-def sign_tombstone(key: bytes, facts: Sequence[str | int | bytes]) -> bytes:
-    """The signature under what pruning says of the rows it removed."""
-    return _signature(key, b"tombstone", facts)
+def sign_tombstone(key: bytes, writer_id: int, seq: int, mac: bytes, newest_at: int, pruned_at: int) -> bytes:
+    """The signature under what pruning says of the rows 1 to `seq` that it removed from a chain."""
+    return _signature(key, b"tombstone", (writer_id, seq, mac, newest_at, pruned_at))
 
 
 def payload_digest(key: bytes, salt: bytes, body: bytes) -> bytes:
     """What a chained row knows of its payload: nothing that outlives the erasure of `salt` and `body`."""
     return blake2b(salt + body, digest_size=MAC_BYTES, key=key, person=b"payload").digest()
+
+
+def _signature(key: bytes, what: bytes, facts: Sequence[str | int | bytes]) -> bytes:
+    return blake2b(canonical(facts), digest_size=MAC_BYTES, key=key, person=what).digest()

@@ -18,6 +18,7 @@ REGISTRY_LOCK: Final = 0x6D63_7068_6175  # any fixed number: PostgreSQL's adviso
 
 def open_chain(scope: str | None) -> Position:
     """Start a chain under the newest key and make its writer row durable: of this process, or of a scope's acts."""
+    now = epoch_us()
     with transaction.atomic():
         _lock_registry()
         last = AuditWriter.objects.order_by("-id").only("id", "mac").first()
@@ -26,13 +27,13 @@ def open_chain(scope: str | None) -> Position:
             scope=scope,
             process=f"{socket.gethostname()} {os.getpid()} {os.path.basename(sys.argv[0])}",
             key_id=keyring().newest,
-            started_at=epoch_us(),
-            beat_at=epoch_us(),
+            started_at=now,
+            beat_at=now,
         )
         key = key_of(row)
         row.mac = row.head_mac = genesis_of(row, bytes(last.mac) if last else b"")
         position = Position(row.id, key, 0, row.mac)
-        row.head_signature = position.signature()
+        row.head_signature = position.signature(now)
         row.save(force_insert=True)
     return position
 

@@ -4,6 +4,8 @@ An operator's act and its record are committed together or not at all. Each org 
 events; its head lies in the database and is locked by the transaction that extends it.
 """
 
+from contextlib import suppress
+
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
@@ -26,7 +28,7 @@ def append(*events: Event) -> None:
     with transaction.atomic():
         writer = _locked_writer(scope)
         position = Position(writer.id, key_of(writer), writer.head_seq, bytes(writer.head_mac))
-        rows, payloads = [], []
+        rows, payloads, now = [], [], epoch_us()
         for one in drafts:
             row = sealed(one, position)
             rows.append(AuditEvent(**dict(zip(COLUMNS, row, strict=True))))
@@ -37,8 +39,8 @@ def append(*events: Event) -> None:
         AuditWriter.objects.filter(pk=writer.pk).update(
             head_seq=position.seq,
             head_mac=position.mac,
-            head_signature=position.signature(),
-            beat_at=epoch_us(),
+            head_signature=position.signature(now),
+            beat_at=now,
         )
 
 
@@ -46,9 +48,6 @@ def _locked_writer(scope: str) -> AuditWriter:
     chains = AuditWriter.objects.select_for_update().filter(scope=scope, key_id=keyring().newest)
     if (found := chains.first()) is not None:
         return found
-    try:
-        with transaction.atomic():
-            open_chain(scope)
-    except IntegrityError:
-        pass
+    with suppress(IntegrityError):  # another transaction opened it meanwhile
+        open_chain(scope)
     return chains.get()

@@ -25,7 +25,7 @@ class AuditWriter(models.Model):
     transaction that wrote it. `beat_at` tells that the process lives; intents up to `reconciled_seq` have an outcome.
     """
 
-    id = models.BigAutoField(primary_key=True)
+    id = RowId(primary_key=True)
     scope = models.CharField(max_length=36, null=True)  # noqa: DJ001 - null keeps process chains out of the constraint
     process = models.TextField()
     key_id = models.CharField(max_length=8)
@@ -110,6 +110,7 @@ class AuditTombstone(models.Model):
     """What pruning removed from the start of one writer's chain, signed; `mac` is where the chain goes on."""
 
     writer = models.OneToOneField(AuditWriter, on_delete=models.PROTECT, primary_key=True)
+    key_id = models.CharField(max_length=8)
     last_seq = models.BigIntegerField()
     mac = models.BinaryField()
     newest_at = models.BigIntegerField()

@@ -29,7 +29,6 @@ _BUILT_IN: Final = Redactor()
 
 _PAYLOAD_FIELD: Final = Event.__struct_fields__.index("payload")
 _ENUM_FIELDS: Final = tuple(map(Event.__struct_fields__.index, ("kind", "risk", "effect", "outcome")))
-_DIGEST_COLUMN: Final = COLUMNS.index("payload_digest")
 
 Row = tuple[Any, ...]
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -109,8 +108,8 @@ def _storable(text: str) -> str:
     return clean if len(text) <= TEXT_LIMIT else clean[:-1] + "…"
 
 
-def mac_holds(row: Sequence[Any], previous: bytes, key: bytes) -> bool:
-    """Whether a stored row (in `COLUMNS` order) is what was chained after `previous`."""
-    *columns, mac = row
-    columns[_DIGEST_COLUMN] = bytes(columns[_DIGEST_COLUMN])
-    return chain.link(key, previous, chain.canonical(columns)) == bytes(mac)
+def follows(row: Sequence[Any], position: chain.Position) -> bool:
+    """Whether a stored row (in `COLUMNS` order) is the next of its chain, unaltered; moves `position` on."""
+    columns = [bytes(value) if isinstance(value, memoryview) else value for value in row]
+    mac = columns.pop()
+    return position.advance(chain.canonical(columns)) == mac

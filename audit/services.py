@@ -1,14 +1,35 @@
 """What the rest of the hub asks of the record, besides `audit.writer` on the call path."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from django.conf import settings
 
 from audit import journal
 from audit.events import Event, Kind, PayloadMode
-from mcphub.core.clock import epoch_us
+from audit.exporting import export
+from audit.reconciling import close_open_intents
+from audit.retention import erase, prune_events
+from audit.selectors import Query
+from audit.verification import ChainHead, VerifyReport, verify
+from mcphub.core.clock import epoch_us, now
 from mcphub.core.principal import Principal
+
+__all__ = [
+    "ChainHead",
+    "Query",
+    "VerifyReport",
+    "erase_payloads",
+    "export",
+    "prune",
+    "reconcile",
+    "record_act",
+    "record_sign_in",
+    "verify",
+]
 
 
 def record_act(
@@ -79,3 +100,34 @@ def _by(principal: Principal | str, event: Event) -> Event:
         credential=principal.credential,
         application=principal.application,
     )
+
+
+def reconcile() -> int:
+    """Close intents that nobody will close with outcome `unknown`; returns how many. Safe to run twice."""
+    return close_open_intents()
+
+
+def prune(older_than: datetime | None = None, *, by: Principal | str = "retention") -> int:
+    """Remove events before `older_than` (default: the retention setting), payloads too; returns how many.
+
+    Leaves signed tombstones; what was removed is recorded as an act of `by`.
+    """
+    before = older_than or now() - timedelta(days=settings.HUB.audit_retention_days)
+    removed = prune_events(before)
+    if removed:
+        after = {"events": removed, "before": before.isoformat()}
+        record_act(org_id="", org="", principal=by, action="audit.prune", target="events", after=after)
+    return removed
+
+
+def erase_payloads(query: Query, *, by: Principal | str) -> int:
+    """Erase what the events of `query` carried, for good; rows and chains stay valid. Returns how many.
+
+    Recorded as an act of `by` in the org of the query.
+    """
+    erased = erase(query.events())
+    after = {"payloads": erased, **{name: value for name, value in asdict(query).items() if value}}
+    record_act(
+        org_id=query.org_id or "", org=query.org, principal=by, action="audit.erase", target="payloads", after=after
+    )
+    return erased

@@ -208,7 +208,8 @@ class Writer:
             events.append(row)
             if one.body:
                 payloads.append((row[0], one.salt, one.body))
-        head = Head(end.writer_id, start.seq, end.seq, end.mac, end.signature(), epoch_us())
+        now = epoch_us()
+        head = Head(end.writer_id, start.seq, end.seq, end.mac, end.signature(now), now)
         self._doubtful = end
         try:
             self._store.append(events, payloads, head, self._patience(batch))
@@ -235,7 +236,8 @@ class Writer:
         at = self._position
         if at is None or self._doubtful is not None:
             return
-        head = Head(at.writer_id, at.seq, at.seq, at.mac, at.signature(closed), epoch_us(), closed)
+        now = epoch_us()
+        head = Head(at.writer_id, at.seq, at.seq, at.mac, at.signature(now, closed), now, closed)
         try:
             self._store.append((), (), head, self._store.wait_s)
         except StoreFault as fault:

@@ -5,3 +5,11 @@ class PoliciesConfig(AppConfig):
     name = "policies"
     label = "policies"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from mcphub.accounts import hooks
+        from policies import selectors, service
+
+        hooks.known_roles.register(selectors.role_names)
+        hooks.role_rights.register(selectors.role_rights)
+        hooks.on_org_created.register(service.make_builtin_roles)

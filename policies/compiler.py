@@ -84,6 +84,7 @@ def rule_entry(rule: Rule, problems: list[Problem]) -> Entry | None:
                 return None
             reason = f"{reason} (its condition cannot be read, so it always holds)"
     return Entry(
+        source="rule",
         id=rule.id,
         name=rule.name,
         effect=rule.effect,
@@ -139,6 +140,7 @@ def _opening(
     switches: Mapping[tuple[Kind, str], bool] = NO_SWITCHES,
 ) -> Entry:
     return Entry(
+        source="grant",
         id=identity,
         name=identity,
         effect="allow",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import merge
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from policies.conditions import Condition
 from policies.globs import Globs
@@ -23,6 +23,7 @@ _NO_POSITIONS: Final[list[int]] = []
 class Entry:
     """One compiled line of policy: a rule, or what a grant opens. `outside` are upstreams it does not speak of."""
 
+    source: Literal["rule", "grant"]
     id: str
     name: str
     effect: Effect

@@ -6,20 +6,13 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from mcphub.core.principal import NO_ATTRIBUTES
+from upstreams.risk import Risk as Risk
 
 Effect = Literal["allow", "deny", "ask"]
 Kind = Literal["tool", "prompt", "resource", "template"]
+Access = Literal["none", "read-only", "all", "custom"]
+AutoGrant = Literal["none", "read-only", "all"]
 KINDS: Final[tuple[Kind, ...]] = ("tool", "prompt", "resource", "template")
-
-
-class Risk(StrEnum):
-    """What a definition may do to the world, from harmless to dangerous."""
-
-    READ = "read"
-    WRITE = "write"
-    EXTERNAL = "external"
-    DESTRUCTIVE = "destructive"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +43,7 @@ class Grant:
 
     role: str
     upstream: str
-    access: Literal["none", "read-only", "all", "custom"]
+    access: Access
     tools: Mapping[tuple[Kind, str], bool] = field(default_factory=dict)
 
 
@@ -59,7 +52,7 @@ class RoleSpec:
     """A role: what it reaches on upstreams that no grant of its own mentions (auto-grant)."""
 
     name: str
-    auto_grant: Literal["none", "read-only", "all"] = "none"
+    auto_grant: AutoGrant = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from gateway.edge.pulse import Pulse
 from gateway.edge.source import Sources
 from gateway.edge.stream import Send
 from gateway.eras.modern import HANDSHAKE_HEADERS, VERSION_HEADER, is_modern
-from gateway.errors import INVALID_REQUEST, PARSE_ERROR, Refused, TooManyAttempts, refused
+from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Refused, TooManyAttempts, refused
 from gateway.sessions import SWEEP_S, Sessions
 from gateway.types import GatewayCore, NotFound, Route, Unauthenticated, Unavailable
 from mcphub.core.aio import cancel, spawn
@@ -73,7 +73,7 @@ class EdgeApp:
             await self._core.fresh()
             incoming = self._admit(scope, outlet)
             if incoming is None:
-                await outlet.answer(204, headers=preflight(dict(scope["headers"]), outlet.cors))
+                await outlet.answer(204, headers=preflight(dict(scope["headers"])))
             elif scope["method"] == "POST":
                 await self._post(incoming, receive)
             else:
@@ -84,6 +84,10 @@ class EdgeApp:
             await outlet.refuse(Refused(503, unavailable.error, (_retry_after(unavailable.retry_after),)))
         except ClientLeft:
             return
+        except Exception:  # the top of a request: whatever it was, the client learns no more than that
+            log.exception("edge_failed")
+            if not outlet.begun:
+                await outlet.refuse(refused(500, INTERNAL_ERROR, "Internal error"))
 
     def _admit(self, scope: Mapping[str, Any], outlet: Outlet) -> Incoming | None:
         """Who asks for what; None for a CORS preflight. Raises `Refused`, `Unavailable`."""

@@ -92,13 +92,12 @@ def host_name(host: str) -> str | None:
     return parts.hostname
 
 
-def preflight(headers: Mapping[bytes, bytes], cors: tuple[Header, ...]) -> tuple[Header, ...]:
-    """Headers of the answer to an OPTIONS request (Fetch standard, CORS-preflight)."""
-    if not cors:
+def preflight(headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
+    """What an OPTIONS request is answered beside the CORS headers of every answer (Fetch standard, CORS-preflight)."""
+    if b"origin" not in headers:
         return ((b"allow", ALLOWED_METHODS),)
     asked = headers.get(b"access-control-request-headers", DEFAULT_REQUEST_HEADERS)
     return (
-        *cors,
         (b"access-control-allow-methods", ALLOWED_METHODS),
         (b"access-control-allow-headers", asked),
         (b"access-control-max-age", b"600"),

@@ -12,6 +12,7 @@ from mcphub.core.limits import Limits
 
 Receive = Callable[[], Awaitable[Any]]
 
+NO_CONTENT: Final = 204
 JSON: Final = (b"content-type", b"application/json")
 
 
@@ -26,6 +27,7 @@ class Outlet:
         "_receive",
         "_send",
         "_watcher",
+        "begun",
         "born",
         "cors",
         "headers",
@@ -49,6 +51,7 @@ class Outlet:
         self.json = True
         self.sse = False
         self.born = 0.0
+        self.begun = False
         self.left = False
         self.home: set[Outlet] | None = None
         self.stream: EventStream | None = None
@@ -57,9 +60,12 @@ class Outlet:
 
     async def answer(self, status: int, body: bytes = b"", headers: Sequence[Header] = ()) -> None:
         """The whole response at once; `body` is JSON text, or empty."""
-        start = [(b"content-length", b"%d" % len(body)), *self.cors, *self.headers, *headers]
+        self.begun = True
+        start = [*self.cors, *self.headers, *headers]
         if body:
             start.append(JSON)
+        if status != NO_CONTENT:
+            start.append((b"content-length", b"%d" % len(body)))
         try:
             await self._send({"type": "http.response.start", "status": status, "headers": start})
             await self._send({"type": "http.response.body", "body": body})
@@ -93,6 +99,7 @@ class Outlet:
     def open_stream(self) -> EventStream:
         """The stream of this response, begun if there is none."""
         if self.stream is None:
+            self.begun = True
             self.stream = EventStream(self._send, self.limits, (*self.cors, *self.headers), self.leave)
         return self.stream
 

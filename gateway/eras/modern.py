@@ -104,7 +104,7 @@ def _client(meta: dict[str, Any]) -> ClientFacts:
         raise refused(400, INVALID_PARAMS, f"{CAPABILITIES_KEY} must be an object")
     if info is not None and not isinstance(info, dict):
         raise refused(400, INVALID_PARAMS, f"{INFO_KEY} must be an object")
-    if level is not None and level not in LOG_LEVELS:
+    if level is not None and not (isinstance(level, str) and level in LOG_LEVELS):
         raise refused(400, INVALID_PARAMS, f"{LOG_LEVEL_KEY} is not a log level")
     return ClientFacts(capabilities, NOBODY if info is None else info, level or "")
 

@@ -36,3 +36,10 @@ def full_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
             "sdk": sdk_stdio(folder / "marks"),
         }
         yield hub.up("--config", str(servers_file(folder / "servers.json", servers)))
+
+
+@pytest.fixture
+def viewer_key(small_hub: Hub) -> str:
+    """A key named `viewer` with the viewer's role."""
+    made = small_hub.manage_json("create_key", "--org", "default", "--name", "viewer", "--role", "viewer")
+    return str(made["key"])

@@ -1,6 +1,8 @@
+import asyncio
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,3 +72,71 @@ def serve(kind: str, data_dir: Path, log: str = "edge.log") -> Iterator[Edge]:
 async def client(edge: Edge) -> Any:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{edge.port}", trust_env=False, timeout=20) as http:
         yield http
+
+
+async def post(client: httpx.AsyncClient, message: Any, key: str = "alice-key", **headers: str) -> httpx.Response:
+    """A modern POST; `headers` (with `_` for `-`) replace, and "" removes."""
+    sent = modern_headers(message, key) | {name.replace("_", "-"): value for name, value in headers.items()}
+    return await client.post("/mcp", json=message, headers={name: value for name, value in sent.items() if value})
+
+
+def text_of(response: httpx.Response) -> Any:
+    """The first text of a tool result, parsed when it is JSON."""
+    text = response.json()["result"]["content"][0]["text"]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def events(text: str) -> list[Any]:
+    """The JSON messages of an event stream."""
+    return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+
+
+async def seen(client: httpx.AsyncClient) -> Any:
+    """What happened to the core so far."""
+    return text_of(await post(client, call("seen")))
+
+
+async def eventually(check: Callable[[], Awaitable[Any]], within: float = 5) -> Any:
+    """The first truthy value of `check`."""
+    async with asyncio.timeout(within):
+        while not (value := await check()):
+            await asyncio.sleep(0.02)
+        return value
+
+
+class Handshake:
+    """A handshake session spoken by hand."""
+
+    def __init__(self, client: httpx.AsyncClient, key: str = "alice-key", path: str = "/mcp") -> None:
+        self.client = client
+        self.path = path
+        self.headers = {"authorization": f"Bearer {key}", "accept": "application/json, text/event-stream"}
+
+    async def open(self, revision: str = "2025-11-25", **capabilities: Any) -> "Handshake":
+        info = {"name": "by-hand", "version": "1"}
+        params = {"protocolVersion": revision, "capabilities": capabilities, "clientInfo": info}
+        answer = await self.send({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
+        assert answer.status_code == 200, answer.text
+        self.headers["mcp-session-id"] = answer.headers["mcp-session-id"]
+        self.headers["mcp-protocol-version"] = answer.json()["result"]["protocolVersion"]
+        return self
+
+    async def send(self, message: Any) -> httpx.Response:
+        return await self.client.post(self.path, json=message, headers=self.headers)
+
+    async def call(self, name: str, arguments: dict[str, Any] | None = None, id_: Any = 1) -> httpx.Response:
+        return await self.send(self.message(name, arguments, id_))
+
+    def message(
+        self, name: str, arguments: dict[str, Any] | None = None, id_: Any = 1, **meta: Any
+    ) -> dict[str, Any]:
+        params: dict[str, Any] = {"name": name, "arguments": arguments or {}}
+        if meta:
+            params["_meta"] = meta
+        return {"jsonrpc": "2.0", "id": id_, "method": "tools/call", "params": params}
+
+    async def notify(self, method: str, **params: Any) -> httpx.Response:
+        return await self.send({"jsonrpc": "2.0", "method": method, "params": params})

@@ -1,4 +1,4 @@
-"""`python -m tests.gateway.edge_server daphne|uvicorn DATA_DIR`: the edge with a tiny core, under the hub's own servers.
+"""`python -m tests.gateway.edge_server daphne|uvicorn DIR`: the edge with a tiny core, under the hub's own servers.
 
 Prints its port on one line, then serves until a signal.
 """

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 from gateway.errors import METHOD_NOT_FOUND, STORAGE_UNAVAILABLE, TooManyAttempts
@@ -110,9 +110,14 @@ class TinyCore:
         await self._until_cancelled(request)
 
     async def tool_flood(self, request: Request, reply: Reply, arguments: dict[str, Any]) -> None:
-        for _ in range(arguments["events"]):
-            reply.notify("notifications/message", {"level": "info", "data": "x" * arguments["bytes"]})
-            await asyncio.sleep(0)
+        try:
+            for _ in range(arguments["events"]):
+                reply.notify("notifications/message", {"level": "info", "data": "x" * arguments["bytes"]})
+                await asyncio.sleep(0)
+            await asyncio.sleep(arguments.get("pause", 0))
+        except asyncio.CancelledError:
+            self.cancelled.append(str(request.id))
+            raise
         self._text(request, reply, "flooded")
         self.finished.append(str(request.id))
 

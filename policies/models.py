@@ -1,0 +1,175 @@
+"""What operators write: roles, what roles reach, and the rules that come before."""
+
+from typing import Any, ClassVar, cast
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+
+from mcphub.accounts.models import Org
+from mcphub.accounts.roles import RIGHTS, Right
+from mcphub.accounts.versioned import Versioned
+from mcphub.core.ids import SLUG_PATTERN, new_uuid
+from policies import types
+from policies.validation import rule_problems
+from upstreams.models import KindChoice, RiskChoice, Upstream
+
+ROLE_NAME: RegexValidator = RegexValidator(
+    rf"\A{SLUG_PATTERN}\Z", "2–32 lower-case letters, digits and inner hyphens.", "role_name"
+)
+
+
+class AutoGrantChoice(models.TextChoices):
+    NONE = "none", "Nothing"
+    READ_ONLY = "read-only", "Read-only tools, prompts and resources"
+    ALL = "all", "Everything"
+
+
+class AccessChoice(models.TextChoices):
+    NONE = "none", "Nothing"
+    READ_ONLY = "read-only", "Read-only tools, prompts and resources"
+    ALL = "all", "Everything"
+    CUSTOM = "custom", "Only what is switched on below"
+
+
+class EffectChoice(models.TextChoices):
+    ALLOW = "allow", "Allow"
+    DENY = "deny", "Deny"
+    ASK = "ask", "Ask a person"
+
+
+def tools_only() -> list[str]:
+    """The kinds of a rule that names none."""
+    return ["tool"]
+
+
+class Role(Versioned):
+    """A named bundle of rights in one org's pages, and of what its members reach on upstreams.
+
+    `auto_grant` holds for every upstream that no grant of this role mentions, new ones included.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="roles")
+    name = models.CharField(max_length=32, validators=[ROLE_NAME])
+    builtin = models.BooleanField(default=False, editable=False)
+    rights = models.JSONField(default=list, blank=True)
+    auto_grant = models.CharField(max_length=12, choices=AutoGrantChoice, default=AutoGrantChoice.NONE)
+
+    class Meta:
+        ordering = ("-builtin", "name")
+        constraints = (models.UniqueConstraint(fields=("org", "name"), name="one_role_per_name"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        unknown = [name for name in self.rights if name not in set(Right)]
+        if unknown:
+            raise ValidationError({"rights": f"Unknown: {', '.join(map(str, unknown))}."})
+        if not self.builtin and self.name in RIGHTS:
+            raise ValidationError({"name": "This is the name of a built-in role."})
+
+    def spec(self) -> types.RoleSpec:
+        return types.RoleSpec(self.name, cast(types.AutoGrant, self.auto_grant))
+
+
+class Grant(Versioned):
+    """A role's access to one upstream. `tools` holds the explicit switches: `{kind: {original name: on}}`."""
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="grants")
+    role = models.ForeignKey(Role, on_delete=models.CASCADE, related_name="grants")
+    upstream = models.ForeignKey(Upstream, on_delete=models.CASCADE, related_name="grants")
+    access = models.CharField(max_length=12, choices=AccessChoice, default=AccessChoice.READ_ONLY)
+    tools = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ("upstream__slug", "role__name")
+        constraints = (models.UniqueConstraint(fields=("role", "upstream"), name="one_grant_per_role_and_upstream"),)
+
+    def __str__(self) -> str:
+        return f"{self.role} on {self.upstream}: {self.access}"
+
+    def clean(self) -> None:
+        for row in ("role", "upstream"):
+            if getattr(self, f"{row}_id") and self.org_id != getattr(self, row).org_id:
+                raise ValidationError({row: "This belongs to another org."})
+        if not _is_switches(self.tools):
+            raise ValidationError({"tools": "Write {kind: {name: true or false}}."})
+
+    def spec(self) -> types.Grant:
+        """The grant as policy takes it; needs `role` and `upstream` loaded."""
+        switches = {(kind, name): on for kind, names in self.tools.items() for name, on in names.items()}
+        return types.Grant(self.role.name, self.upstream.slug, cast(types.Access, self.access), switches)
+
+
+def _is_switches(tools: Any) -> bool:
+    return isinstance(tools, dict) and all(
+        kind in types.KINDS and isinstance(names, dict) and all(isinstance(on, bool) for on in names.values())
+        for kind, names in tools.items()
+    )
+
+
+class Rule(Versioned):
+    """One ordered line of policy; the lowest priority number comes first and the first match decides.
+
+    Lists hold globs (`*`, `?`); an empty one means any.
+    """
+
+    LISTS: ClassVar[tuple[str, ...]] = ("kinds", "roles", "upstreams", "tools", "risks", "applications")
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="rules")
+    name = models.CharField(max_length=80)
+    priority = models.IntegerField(default=100)
+    effect = models.CharField(max_length=5, choices=EffectChoice)
+    kinds = models.JSONField(default=tools_only)
+    roles = models.JSONField(default=list, blank=True)
+    upstreams = models.JSONField(default=list, blank=True)
+    tools = models.JSONField(default=list, blank=True)
+    risks = models.JSONField(default=list, blank=True)
+    applications = models.JSONField(default=list, blank=True)
+    condition = models.TextField(blank=True)
+    reason = models.CharField(max_length=200, blank=True)
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ("priority", "name")
+        constraints = (models.UniqueConstraint(fields=("org", "name"), name="one_rule_per_name"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        self._check_lists()
+        problems = rule_problems(self.spec())
+        if problems:
+            raise ValidationError({problem.field: problem.text for problem in problems})
+
+    def _check_lists(self) -> None:
+        """Shapes first: values from an API or a file need not be lists of texts."""
+        known = {"kinds": set(KindChoice.values), "risks": set(RiskChoice.values)}
+        for name in self.LISTS:
+            value = getattr(self, name)
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise ValidationError({name: "Write a list of texts."})
+            if name in known and not known[name].issuperset(value):
+                raise ValidationError({name: f"Choose among {', '.join(sorted(known[name]))}."})
+
+    def spec(self) -> types.Rule:
+        return types.Rule(
+            id=str(self.pk),
+            name=self.name,
+            priority=self.priority,
+            effect=cast(types.Effect, self.effect),
+            kinds=tuple(self.kinds),
+            roles=tuple(self.roles),
+            upstreams=tuple(self.upstreams),
+            tools=tuple(self.tools),
+            risks=tuple(types.Risk(item) for item in self.risks),
+            applications=tuple(self.applications),
+            condition=self.condition,
+            reason=self.reason,
+            enabled=self.enabled,
+        )

@@ -1,0 +1,61 @@
+"""What is stored of an org's policy."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from mcphub.accounts.models import Membership
+from mcphub.accounts.roles import MEMBER, OPERATOR, OWNER, RIGHTS, VIEWER, Right, rights_of
+from policies import types
+from policies.models import Grant, Role, Rule
+from upstreams.models import Definition
+
+BUILT_IN: Final[tuple[types.RoleSpec, ...]] = (
+    types.RoleSpec(OWNER, "all"),
+    types.RoleSpec(OPERATOR, "all"),
+    types.RoleSpec(VIEWER, "read-only"),
+    types.RoleSpec(MEMBER, "none"),
+)
+
+
+def role_specs(org_id: Any) -> list[types.RoleSpec]:
+    """The org's roles; a built-in one whose row is missing is as it came."""
+    stored = {row.name: row.spec() for row in Role.objects.for_org(org_id)}
+    return [*stored.values(), *(spec for spec in BUILT_IN if spec.name not in stored)]
+
+
+def grants(org_id: Any) -> list[types.Grant]:
+    return [row.spec() for row in Grant.objects.for_org(org_id).select_related("role", "upstream")]
+
+
+def rules(org_id: Any) -> list[types.Rule]:
+    """All rules of the org, switched-off ones too."""
+    return [row.spec() for row in Rule.objects.for_org(org_id)]
+
+
+def targets(org_id: Any) -> list[types.Target]:
+    """Everything that the org's upstreams offer to anybody now, as policy sees it."""
+    offered = Definition.objects.for_org(org_id).filter(entries__isnull=False).distinct()
+    return [target_of(row) for row in offered.select_related("upstream", "current")]
+
+
+def target_of(row: Definition) -> types.Target:
+    """A definition as policy sees it; needs `upstream` and `current` loaded."""
+    kind = next(kind for kind in types.KINDS if kind == row.kind)
+    return types.Target(kind, row.upstream.slug, row.name, row.risk)
+
+
+def role_names(org_id: str) -> Iterable[str]:
+    """The names of the org's own roles besides the built-in ones (hook `known_roles`)."""
+    return list(Role.objects.for_org(org_id).exclude(name__in=RIGHTS).values_list("name", flat=True))
+
+
+def role_rights(org_id: str, names: frozenset[str]) -> Iterable[str]:
+    """The rights that some of the org's own roles carry (hook `role_rights`)."""
+    stored = Role.objects.for_org(org_id).filter(name__in=names, builtin=False).values_list("rights", flat=True)
+    return {right for rights in stored for right in rights}
+
+
+def holders_of(org_id: Any, right: Right) -> tuple[str, ...]:
+    """The e-mails of members who hold `right` in the org."""
+    members = Membership.objects.for_org(org_id).filter(user__is_active=True).values_list("user__email", "roles")
+    return tuple(sorted(email for email, roles in members if right in rights_of(str(org_id), roles)))

@@ -1,0 +1,53 @@
+"""A hub in front of an upstream that misbehaves."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.hub import ROOT, Hub, servers_file
+from tests.harness.processes import free_port
+from tests.harness.upstreams import listening
+
+CALL_S = 2
+HARD_S = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Evil:
+    """The upstream's own account of what happened to it, and the hub that stands before it."""
+
+    hub: Hub
+    log: Path
+
+    def seen(self, do: str) -> list[dict[str, Any]]:
+        """Every `tools/call` of this act that reached it."""
+        messages = [line["message"] for line in self._lines() if "message" in line]
+        return [m for m in messages if m["method"] == "tools/call" and m["params"]["arguments"]["do"] == do]
+
+    def left(self, do: str) -> bool:
+        """Whether the hub ended the connection in the middle of this act."""
+        messages = [line["left"] for line in self._lines() if "left" in line]
+        return any(message["params"]["arguments"]["do"] == do for message in messages)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module", params=["handshake", "both"])
+def evil(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evil]:
+    """With an upstream of the handshake era, and with one that also speaks the modern one."""
+    folder = tmp_path_factory.mktemp("evil")
+    log, port = folder / "truth", free_port()
+    command = [sys.executable, "-m", "tests.faults.evil_upstream", str(port), str(log), request.param]
+    limits = f"call_s={CALL_S},call_hard_s={HARD_S}"
+    with (
+        listening(command, port, folder / "evil.log", {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}),
+        Hub(folder / "hub", limits=limits) as hub,
+    ):
+        config = servers_file(folder / "servers.json", {"evil": {"url": f"http://127.0.0.1:{port}/mcp"}})
+        yield Evil(hub.up("--config", str(config)), log)

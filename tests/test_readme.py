@@ -1,0 +1,34 @@
+"""The README says what the code does."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+from pydantic_core import PydanticUndefined
+
+from mcphub.core.env import HubSettings
+
+README: Final = (Path(__file__).parents[1] / "README.md").read_text()
+ROWS: Final = re.findall(r"^\| `MCPHUB_(\w+)` \|(.*?)\|", README, re.MULTILINE)
+DEFAULTS: Final = {name.lower(): default.strip() for name, default in ROWS}
+
+
+@pytest.mark.requirement("X13")
+def test_settings_table_names_every_setting_once_in_order():
+    assert [name.lower() for name, _ in ROWS] == list(HubSettings.model_fields)
+
+
+@pytest.mark.requirement("X13")
+@pytest.mark.parametrize("name", HubSettings.model_fields)
+def test_settings_table_gives_the_default(name: str):
+    default = HubSettings.model_fields[name].default
+    shown = re.fullmatch(r"`(.*)`", DEFAULTS[name])
+    if shown is not None:
+        assert shown.group(1) == str(default).replace("False", "false")
+    else:
+        assert default in ("", (), None, PydanticUndefined)
+
+
+def test_there_are_fewer_than_forty_settings():
+    assert len(HubSettings.model_fields) < 40

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -59,7 +59,9 @@ class UpstreamAdmin(RecordedAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).annotate(tools_offered=offered_tools())
+        rows: QuerySet[Any] = super().get_queryset(request)
+        rows = rows.annotate(tools_offered=offered_tools())
+        return rows
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change, **kwargs)
@@ -100,7 +102,7 @@ class UpstreamAdmin(RecordedAdmin):
     def title(self, row: Upstream) -> str:
         return row.slug if row.name == row.slug else f"{row.slug} — {row.name}"
 
-    @display(description="State", ordering="state__state", label=COLOURS)
+    @display(description="State", ordering="state__state", label=COLOURS)  # type: ignore[untyped-decorator]  # unfold ships no types
     def state_pill(self, row: Upstream) -> str:
         return state_of(row)
 
@@ -118,9 +120,9 @@ class UpstreamAdmin(RecordedAdmin):
     def last_ok(self, row: Upstream) -> Any:
         return row.state.last_ok_at
 
-    def save_model(self, request: HttpRequest, obj: Upstream, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        if change and "trusted" in form.changed_data:
+        if isinstance(obj, Upstream) and change and "trusted" in form.changed_data:
             services.reclassify(obj)
 
     @admin.action(description="List definitions again")
@@ -154,7 +156,7 @@ class UpstreamAdmin(RecordedAdmin):
         if owned := rows.exclude(source="").values_list("slug", flat=True):
             self.message_user(request, f"Left alone, a servers file owns them: {', '.join(owned)}.", messages.WARNING)
 
-    @action(description="Import servers", url_path="import-servers", icon="upload", permissions=["add"])
+    @action(description="Import servers", url_path="import-servers", icon="upload", permissions=["add"])  # type: ignore[untyped-decorator]  # unfold ships no types
     def import_servers(self, request: HttpRequest) -> HttpResponse:
         return import_page(self, request)
 

@@ -1,30 +1,44 @@
 """The admin page of a model that belongs to orgs.
 
 A signed-in person sees the rows of orgs where they hold `view_right` and changes those of orgs where they hold
-`required_right`; hub admins cross orgs. Everything else answers as an unknown id does. Every change is on record.
+`required_right`; hub admins cross orgs. Everything else answers as an unknown id does. Every change is on record,
+and one that a service refuses (`services.Refused`) shows its reason.
+
+Unfold's row, detail and list actions are plain links: use them to go somewhere, never to change something. What
+changes rows is a Django action or a submit-line action, both of which are posted with a token.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.filters import RelatedFieldListFilter
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from unfold.admin import ModelAdmin, StackedInline, TabularInline
+from unfold.decorators import display as unfold_display
 
 from mcphub.accounts import acts
 from mcphub.accounts.acts import Actor
 from mcphub.accounts.models import Membership, Org, User
 from mcphub.accounts.roles import Right
 from mcphub.accounts.selectors import rights_by_org
+from mcphub.accounts.services import Refused
 from mcphub.core.fields import encrypted_fields, org_id_of
 from mcphub.core.peer import source_of
 
 Rights = dict[str, frozenset[Right]]
+Column = TypeVar("Column", bound=Callable[..., object])
+
+
+def pill(description: str, colours: Mapping[str, str]) -> Callable[[Column], Column]:
+    """Show a column's text as a coloured label: text → `success`, `info`, `warning` or `danger`."""
+    made: Callable[[Column], Column] = unfold_display(description=description, label=dict(colours))
+    return made
 
 
 def request_rights(request: HttpRequest) -> Rights:
@@ -98,7 +112,7 @@ def _org_of(row: models.Model) -> str | None:
 class ScopedChoices(RelatedFieldListFilter):
     """A filter over related rows that offers only those which the page itself may show."""
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[Any]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> list[Any]:
         visible = model_admin.get_queryset(request).order_by().values(f"{field.name}_id")
         return [(str(row.pk), str(row)) for row in field.related_model._default_manager.filter(pk__in=visible)]
 
@@ -127,7 +141,7 @@ class OrgScopedAdmin(_ScopedFields, ModelAdmin):  # type: ignore[misc]  # unfold
 
     required_right: ClassVar[Right]
     view_right: ClassVar[Right] = Right.VIEW_CONFIG
-    form: type[forms.BaseModelForm[Any]] = OneOrgForm
+    form: "type[forms.BaseModelForm[Any]]" = OneOrgForm
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return self.scoped(request, super().get_queryset(request), self.view_right)
@@ -158,9 +172,35 @@ class OrgScopedAdmin(_ScopedFields, ModelAdmin):  # type: ignore[misc]  # unfold
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return self.has_change_permission(request, obj)
 
-    def _may(self, request: HttpRequest, right: Right, obj: models.Model | None) -> bool:
+    def _may(self, request: HttpRequest, right: Right, obj: models.Model | str | None) -> bool:
+        """Whether the person holds `right` in the row's org, or in any; Unfold's actions give a row's id."""
         allowed = orgs_allowing(request, right)
-        return bool(allowed) if obj is None else _org_of(obj) in allowed
+        if obj is None:
+            return bool(allowed)
+        row = obj if isinstance(obj, models.Model) else self.get_object(request, str(obj))
+        return row is not None and _org_of(row) in allowed
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponseBase:
+        view = super().changelist_view
+        return self._or_refusal(request, lambda: view(request, extra_context))
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponseBase:
+        view = super().changeform_view
+        return self._or_refusal(request, lambda: view(request, object_id, form_url, extra_context))
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponseBase:
+        view = super().delete_view
+        return self._or_refusal(request, lambda: view(request, object_id, extra_context))
+
+    def _or_refusal(self, request: HttpRequest, view: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+        """A refused change shows its reason and changes nothing."""
+        try:
+            return view()
+        except Refused as refusal:
+            self.message_user(request, str(refusal), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> Any:
         raise Http404

@@ -1,8 +1,15 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
 from django.db.models.signals import m2m_changed
 
 
+class HubAdminConfig(admin_apps.AdminConfig):
+    default = False
+    default_site = "mcphub.accounts.admin_site.HubAdminSite"
+
+
 class AccountsConfig(AppConfig):
+    default = True
     name = "mcphub.accounts"
     label = "accounts"
     default_auto_field = "django.db.models.BigAutoField"

@@ -50,13 +50,19 @@ class NewKey:
         return f"<NewKey {self.row.name}>"
 
 
+def slug_fault(slug: str) -> str:
+    """Why no org may have this slug, or ""."""
+    if not is_slug(slug):
+        return f"{slug!r} is not a slug: 2–32 lower-case letters, digits and inner hyphens"
+    return f"{slug} is a word of the hub's own URLs" if slug in RESERVED else ""
+
+
 @transaction.atomic
 def create_org(slug: str, name: str = "", *, by: Actor = COMMAND_LINE) -> Org:
     """A new org with its built-in roles. Raises `Refused` for a bad or reserved slug, `Exists` for a taken one."""
-    if not is_slug(slug):
-        raise Refused(f"{slug!r} is not a slug: 2–32 lower-case letters, digits and inner hyphens")
-    if slug in RESERVED:
-        raise Refused(f"{slug} is a word of the hub's own URLs")
+    fault = slug_fault(slug)
+    if fault:
+        raise Refused(fault)
     if Org.objects.filter(slug=slug).exists():
         raise Exists(f"there is already an org {slug}")
     org = Org.objects.create(slug=slug, name=name or slug)

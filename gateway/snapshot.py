@@ -22,9 +22,10 @@ from mcphub.accounts import selectors as accounts
 from mcphub.accounts import versioned
 from mcphub.accounts.selectors import KeyRecord
 from mcphub.core import aio, clock
-from mcphub.core.principal import OrgRef
+from mcphub.core.principal import OrgRef, Principal
 from policies import service as policies
-from policies.compiler import RuleSet
+from policies.engine import RuleSet
+from policies.facts import principal_facts
 from upstreams import selectors as upstreams
 from upstreams.errors import RpcError
 from upstreams.naming import public_name
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OrgSnapshot:
-    """One org at one config version. `views` is a cache that dies with the snapshot."""
+    """One org at one config version. `views` and `facts` are caches that die with the snapshot."""
 
     org: OrgRef
     version: int
@@ -45,6 +46,15 @@ class OrgSnapshot:
     by_slug: Mapping[str, UpstreamSpec]
     catalogue: Catalogue
     views: dict[Any, View] = field(default_factory=dict)
+    facts: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+
+    def facts_of(self, principal: Principal) -> Mapping[str, Any]:
+        """The principal as conditions see it, made once."""
+        key = (principal.id, principal.credential)
+        found = self.facts.get(key)
+        if found is None:
+            found = self.facts[key] = principal_facts(principal)
+        return found
 
 
 def load(org: OrgRef, version: int) -> OrgSnapshot:

@@ -11,9 +11,14 @@ from mcphub.core.principal import Principal
 from upstreams.models import Upstream
 from upstreams.services import store_catalogue
 
-TIME = {"tool": [{"name": "get_time", "inputSchema": {"type": "object"}}, {"name": "set_time", "inputSchema": {}}]}
+TIME = {
+    "tool": [
+        {"name": "get_time", "inputSchema": {"type": "object"}},
+        {"name": "set_time", "inputSchema": {"type": "object"}},
+    ]
+}
 FILES = {
-    "tool": [{"name": "read_file", "inputSchema": {}}, {"name": "delete_file", "inputSchema": {}}],
+    "tool": [{"name": "read_file", "inputSchema": {"type": "object"}}, {"name": "delete_file", "inputSchema": {}}],
     "prompt": [{"name": "review"}],
     "resource": [{"uri": "file:///srv/a", "name": "a"}],
 }

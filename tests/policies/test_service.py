@@ -200,7 +200,7 @@ def test_explain_knows_only_what_is_offered(world: World) -> None:
     other = upstream(world.org, "clock")
     from upstreams.services import store_catalogue
 
-    store_catalogue(other.pk, "", {"tool": [{"name": "get_time", "inputSchema": {}}]})
+    store_catalogue(other.pk, "", {"tool": [{"name": "get_time", "inputSchema": {"type": "object"}}]})
     with pytest.raises(UnknownTool, match="clock__get_time, time__get_time"):
         explain(world.org, world.principal("owner"), "get_time")
 

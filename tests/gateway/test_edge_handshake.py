@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.conftest import Edge, Handshake, call, eventually, events, post, seen, serve, text_of
+from tests.gateway.conftest import Edge, Handshake, call, events, eventually, post, seen, serve, text_of
 
 
 async def rest_of(lines: AsyncIterator[str]) -> list[Any]:

@@ -93,7 +93,7 @@ class Reach:
         return view_facts(attributes_read(ruleset), self.request(NOTHING))
 
     def sees(self, spec: UpstreamSpec) -> bool:
-        """Whether the principal may know of the upstream: it may read there whatever the name, or sees a definition."""
+        """Whether the principal may know of the upstream: it reads there whatever the name, or sees a definition."""
         if self.shows(Target("tool", spec.slug, "*", Risk.READ)):
             return True
         listed = (self.snapshot.catalogue.listed(kind, self.principal.id, spec.id) for kind in KINDS)

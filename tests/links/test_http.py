@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.upstreams.conftest import Listening, MemoryBook, spec, tool
+from tests.links.conftest import Listening, MemoryBook, spec, tool
 from upstreams.connections import Connections
 from upstreams.types import ClientFacts, Exchange
 

@@ -61,7 +61,7 @@ class Core:
         snapshot = self._snapshots.orgs.get(request.principal.org.id)
         if snapshot is None:
             raise NotFound
-        opened = reach(snapshot, request.principal, request.route, settings.START.single_upstream)
+        opened = reach(snapshot, request, settings.START.single_upstream)
         if request.method in READERS:
             await self._pipeline.run(request, reply, opened)
         elif (method := self._methods.get(request.method)) is not None:

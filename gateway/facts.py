@@ -25,7 +25,7 @@ def described(reach: Reach, facts_of: Callable[[str], ServerFacts | None]) -> di
     single-upstream route they are that upstream's, as far as the hub can deliver them.
     """
     known = {spec.slug: facts_of(spec.id) for spec in reach.specs() if sees(reach, spec)}
-    said = {
+    said: dict[str, Any] = {
         "capabilities": _capabilities(reach, known),
         "serverInfo": _server_info(reach, known),
     }

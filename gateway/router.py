@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from gateway.catalogue import Entry
 from gateway.snapshot import OrgSnapshot
-from gateway.types import NotFound, Route
+from gateway.types import NotFound, Request
 from gateway.views import unwrap
 from mcphub.core.principal import Principal
 from policies.engine import attributes_read, decide, gate, listing, view_facts
+from policies.facts import client_facts, request_for
 from policies.types import CallRequest, Decision, Kind, Listing, Risk, Target
-from upstreams.types import UpstreamSpec
+from upstreams.types import ClientFacts, UpstreamSpec
 
 NOTHING: Final = Target("tool", "", "", Risk.READ)
 
@@ -27,6 +28,7 @@ class Reach:
 
     snapshot: OrgSnapshot
     principal: Principal
+    client: ClientFacts
     only: UpstreamSpec | None = None
 
     @property
@@ -40,12 +42,11 @@ class Reach:
 
     def request(self, target: Target, arguments: Arguments | None = None) -> CallRequest:
         """The policy question for `target`; without `arguments` it is asked for a list."""
-        principal = self.principal
-        return CallRequest(
-            target=target,
-            roles=principal.roles,
-            application=principal.application,
-            principal=principal.facts(),
+        return request_for(
+            self.principal,
+            target,
+            facts=self.snapshot.facts_of(self.principal),
+            client=client_facts(self.client),
             arguments=arguments,
         )
 
@@ -96,19 +97,16 @@ class Reach:
         return self.shows(Target("tool", spec.slug, "*", Risk.READ))
 
 
-def reach(snapshot: OrgSnapshot, principal: Principal, route: Route, single: str = "") -> Reach:
-    """What `route` opens. `single` is the slug that stands on `/mcp` alone. Raises `NotFound`."""
-    if route.org and route.org != snapshot.org.slug:
+def reach(snapshot: OrgSnapshot, request: Request, single: str = "") -> Reach:
+    """What the request's route opens. `single` is the slug that stands on `/mcp` alone. Raises `NotFound`."""
+    route = request.route
+    if route.kind == "toolset" or (route.org and route.org != snapshot.org.slug):
         raise NotFound
     slug = route.upstream or (single if route.kind == "aggregate" else "")
-    if route.kind == "toolset":
-        raise NotFound
-    if not slug:
-        return Reach(snapshot, principal)
     spec = snapshot.by_slug.get(slug)
-    if spec is None:
+    if slug and spec is None:
         raise NotFound
-    return Reach(snapshot, principal, spec)
+    return Reach(snapshot, request.principal, request.client, spec)
 
 
 def target_of(entry: Entry) -> Target:

@@ -77,6 +77,23 @@ class UpstreamForm(OneOrgForm):
             "discovery_s",
             "egress_allow",
         )
+        labels: ClassVar[dict[str, str]] = {
+            "url": "URL",
+            "args": "Arguments",
+            "sharing": "Connections",
+            "payload_mode": "Arguments in the audit",
+            "idempotent": "Idempotent tools",
+            "egress_allow": "Allowed private hosts",
+            "connect_s": "To connect",
+            "call_s": "Silence in a call",
+            "call_hard_s": "A whole call",
+            "heartbeat_s": "Between heartbeats",
+            "discovery_s": "Between listings",
+        }
+        help_texts: ClassVar[dict[str, str]] = {
+            "slug": "Stands before its tools: <code>slug__tool</code>.",
+            "trusted": "Believe its annotations, also where they make a tool look less dangerous.",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -4,8 +4,9 @@ import asyncio
 import shutil
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
@@ -15,12 +16,14 @@ from mcphub import asgi
 from mcphub.accounts.models import Org
 from mcphub.core.aio import cancel, in_thread, spawn
 from mcphub.standalone.hotreload import follow
-from mcphub.standalone.workers import EmbeddedWorkers
+
+if TYPE_CHECKING:
+    from mcphub.standalone.workers import EmbeddedWorkers
 
 
 @dataclass(slots=True)
 class Hub:
-    """One run. `welcome` is called once it serves; `servers_file` is followed while it runs."""
+    """One run. `welcome` is called in a thread once all is well; `servers_file` is followed while it runs."""
 
     sock: socket.socket
     welcome: Callable[[], None]
@@ -28,33 +31,39 @@ class Hub:
     servers_file: Path | None = None
     certfile: str | None = None
     keyfile: str | None = None
+    _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+    _workers: "EmbeddedWorkers | None" = None
 
     def run(self) -> None:
         """Serve until a signal, then drain."""
-        workers = EmbeddedWorkers()
-        watcher: list[asyncio.Task[None]] = []
-
-        async def start() -> None:
-            await asgi.start()
-            workers.start()
-            if self.servers_file is not None:
-                watcher.append(await self._watch(self.servers_file))
-            self.welcome()
-
-        async def stop() -> None:
-            await cancel(*watcher)
-            await asgi.stop()
-            await in_thread(workers.stop)
-
-        server = DrainingServer(asgi.application, drain(), settings.HUB.limits, self.sock, start, stop)
+        limits = settings.HUB.limits
+        server = DrainingServer(asgi.application, drain(), limits, self.sock, self._start, self._stop)
         try:
             server.run(self.certfile, self.keyfile)
         finally:
             if settings.START.ephemeral:
                 shutil.rmtree(settings.HUB.data_dir, ignore_errors=True)
 
-    async def _watch(self, path: Path) -> "asyncio.Task[None]":
+    async def _start(self) -> None:
+        await asgi.start()
+        if self.servers_file is not None:
+            await self._watch(self.servers_file)
+        await in_thread(self.welcome)
+        self._tasks.append(spawn(in_thread(self._start_workers), name="start-workers"))
+
+    def _start_workers(self) -> None:
+        from mcphub.standalone.workers import EmbeddedWorkers  # Celery loads while the hub serves already
+
+        self._workers = EmbeddedWorkers()
+        self._workers.start()
+
+    async def _watch(self, path: Path) -> None:
         started = asyncio.Event()
-        task = spawn(follow(self.org, path, started), name="hot-reload")
+        self._tasks.append(spawn(follow(self.org, path, started), name="hot-reload"))
         await started.wait()
-        return task
+
+    async def _stop(self) -> None:
+        await cancel(*self._tasks)
+        await asgi.stop()
+        if self._workers is not None:
+            await in_thread(self._workers.stop)

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError
 
 from gateway.server.sockets import CannotListen, listen
+from mcphub.accounts.models import Org
 from mcphub.checks import TAG
 from mcphub.standalone import bootstrap, servers
 from mcphub.standalone.banner import Welcome
@@ -61,24 +62,24 @@ class Command(BaseCommand):
     def _run(self, sock: socket.socket, brought: Brought, options: dict[str, Any]) -> None:
         bootstrap.migrate()
         org = bootstrap.default_org()
-        key = bootstrap.first_key(org, settings.HUB.admin_key)
         path = servers.file_of(brought)
         if path is not None:
             for warning in servers.take_over(org, path).warnings:
                 self.stderr.write(f"{path}: {warning}")
         if brought.words:
             servers.check_single(org)
-        welcome = Welcome(public_url(sock), key, settings.START.no_auth)
 
         from mcphub.standalone.hub import Hub  # Twisted's reactor and the application load here, once all is well
 
-        hub = Hub(sock, lambda: self._say(welcome), org)
+        hub = Hub(sock, lambda: self._welcome(org, public_url(sock)), org)
         hub.servers_file = path.resolve() if path and options["hot_reload"] else None
         hub.certfile, hub.keyfile = options["ssl_certfile"], options["ssl_keyfile"]
         hub.run()
 
-    def _say(self, welcome: Welcome) -> None:
-        self.stdout.write(welcome.text())
+    def _welcome(self, org: Org, url: str) -> None:
+        """Make the first key where there is none, as late as this: a key that nobody saw would be lost."""
+        key = bootstrap.first_key(org, settings.HUB.admin_key)
+        self.stdout.write(Welcome(url, key, settings.START.no_auth).text())
         self.stdout.flush()
 
 

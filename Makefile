@@ -39,6 +39,7 @@ cover: .venv/.ready ## the suite with a table of the lines that it did not reach
 	@exec $(PYTHON) -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 check: .venv/.ready ## format, lint, types, import contracts, migrations, deployment checks
+	$(UV) lock --check --quiet
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy

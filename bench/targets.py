@@ -9,14 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import httpx
-
-from bench.load import META, MODERN
 from bench.machine import on_core
 from tests.harness.hub import ROOT, Hub, servers_file
 from tests.harness.processes import free_port
+from tests.harness.raw import ask
 from tests.harness.upstreams import listening
 from tests.harness.waiting import until
 
@@ -85,26 +83,13 @@ def _fill(running: Hub, what: str, count: int) -> None:
 
 
 def _until_listed(running: Hub, tools: int) -> None:
-    until(f"a list of {tools} tools", lambda: len(_ask(running, "tools/list", {})["tools"]) == tools, 60)
+    url = running.mcp_url
+    until(f"a list of {tools} tools", lambda: len(ask(url, KEY, "tools/list", {})["tools"]) == tools, 60)
 
 
 def _call_once(running: Hub) -> None:
-    answer = _ask(
-        running, "tools/call", {"name": "bench-000__echo", "arguments": {"text": "once"}}, "bench-000__echo"
-    )
+    answer = ask(running.mcp_url, KEY, "tools/call", {"name": "bench-000__echo", "arguments": {"text": "once"}})
     assert not answer.get("isError"), answer
-
-
-def _ask(running: Hub, method: str, params: dict[str, Any], name: str = "") -> Any:
-    headers = {
-        "Authorization": f"Bearer {KEY}",
-        "Accept": "application/json, text/event-stream",
-        "MCP-Protocol-Version": MODERN,
-        "Mcp-Method": method,
-        **({"Mcp-Name": name} if name else {}),
-    }
-    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": META}}
-    return httpx.post(running.mcp_url, headers=headers, json=message, timeout=30).raise_for_status().json()["result"]
 
 
 @contextmanager

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from gateway.catalogue import Entry
 from gateway.snapshot import OrgSnapshot
-from gateway.types import NotFound, Request
+from gateway.types import NotFound, Route
 from gateway.views import unwrap
 from mcphub.core.principal import Principal
 from policies.engine import attributes_read, decide, gate, listing, view_facts
 from policies.facts import client_facts, request_for
-from policies.types import CallRequest, Decision, Kind, Listing, Risk, Target
+from policies.types import KINDS, CallRequest, Decision, Kind, Listing, Risk, Target
 from upstreams.types import ClientFacts, UpstreamSpec
 
 NOTHING: Final = Target("tool", "", "", Risk.READ)
@@ -92,21 +92,26 @@ class Reach:
         ruleset = self.snapshot.ruleset
         return view_facts(attributes_read(ruleset), self.request(NOTHING))
 
-    def opens(self, spec: UpstreamSpec) -> bool:
-        """Whether the principal may read anything at all there, as far as it can be told without a name."""
-        return self.shows(Target("tool", spec.slug, "*", Risk.READ))
+    def sees(self, spec: UpstreamSpec) -> bool:
+        """Whether the principal may know of the upstream: it reads there whatever the name, or sees a definition."""
+        if self.shows(Target("tool", spec.slug, "*", Risk.READ)):
+            return True
+        listed = (self.snapshot.catalogue.listed(kind, self.principal.id, spec.id) for kind in KINDS)
+        return any(self.is_visible(entry) for entries in listed for entry in entries)
 
 
-def reach(snapshot: OrgSnapshot, request: Request, single: str = "") -> Reach:
-    """What the request's route opens. `single` is the slug that stands on `/mcp` alone. Raises `NotFound`."""
-    route = request.route
+def reach(snapshot: OrgSnapshot, principal: Principal, route: Route, client: ClientFacts, single: str = "") -> Reach:
+    """What `route` opens to the principal. `single` is the slug that stands on `/mcp` alone. Raises `NotFound`."""
     if route.kind == "toolset" or (route.org and route.org != snapshot.org.slug):
         raise NotFound
     slug = route.upstream or (single if route.kind == "aggregate" else "")
     spec = snapshot.by_slug.get(slug)
     if slug and spec is None:
         raise NotFound
-    return Reach(snapshot, request.principal, request.client, spec)
+    opened = Reach(snapshot, principal, client, spec)
+    if spec is not None and not opened.sees(spec):
+        raise NotFound
+    return opened
 
 
 def target_of(entry: Entry) -> Target:

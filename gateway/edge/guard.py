@@ -93,7 +93,7 @@ def host_name(host: str) -> str | None:
 
 
 def preflight(headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
-    """What an OPTIONS request is answered beside the CORS headers of every answer (Fetch standard, CORS-preflight)."""
+    """What an OPTIONS request is answered, beside the CORS headers of every answer (Fetch standard)."""
     if b"origin" not in headers:
         return ((b"allow", ALLOWED_METHODS),)
     asked = headers.get(b"access-control-request-headers", DEFAULT_REQUEST_HEADERS)

@@ -55,6 +55,13 @@ def orgs_allowing(request: HttpRequest, right: Right) -> frozenset[str]:
     return frozenset(org_id for org_id, held in request_rights(request).items() if right in held)
 
 
+def orgs_with_record(request: HttpRequest) -> dict[str, str]:
+    """Orgs whose audit the signed-in person may read, slug by id; with "" for the installation's own acts."""
+    orgs = Org.objects.filter(pk__in=orgs_allowing(request, Right.READ_AUDIT))
+    found = {str(pk): slug for pk, slug in orgs.values_list("pk", "slug")}
+    return {**found, "": ""} if getattr(request.user, "is_superuser", False) else found
+
+
 def actor_of(request: HttpRequest) -> Actor:
     """Who acts in this request, for the record."""
     if not isinstance(request.user, User):

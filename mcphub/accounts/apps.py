@@ -15,6 +15,9 @@ class AccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from audit import access
+        from mcphub.accounts.admin_base import orgs_with_record
         from mcphub.accounts.versioned import many_to_many_changed
 
+        access.register(orgs_with_record)
         m2m_changed.connect(many_to_many_changed, dispatch_uid="accounts.versioned")

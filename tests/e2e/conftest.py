@@ -20,7 +20,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 def small_hub(hub: Hub, tmp_path: Path) -> Hub:
     """A running hub with the SDK's server over stdio as `sdk`; its marks are in `tmp_path/marks`."""
     config = servers_file(tmp_path / "servers.json", {"sdk": sdk_stdio(tmp_path / "marks")})
-    return hub.up("--config", str(config))
+    return hub.up("--config", str(config)).until_listed("sdk")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def full_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
             "memory": memory_stdio(folder / "memory.jsonl"),
             "sdk": sdk_stdio(folder / "marks"),
         }
-        yield hub.up("--config", str(servers_file(folder / "servers.json", servers)))
+        yield hub.up("--config", str(servers_file(folder / "servers.json", servers))).until_listed(*servers)
 
 
 @pytest.fixture

@@ -53,13 +53,13 @@ async def test_killed_hub_has_recorded_every_call_that_an_upstream_saw(hub: Hub,
     marks = tmp_path / "marks"
     marks.touch()
     config = servers_file(tmp_path / "servers.json", {"sdk": sdk_stdio(marks)})
-    hub.up("--config", str(config))
+    hub.up("--config", str(config)).until_listed("sdk")
     for turn in range(KILLS):
         calls = asyncio.create_task(_call_until_cut(hub, turn))
         await asyncio.to_thread(until, "calls under way", partial(_has_marks, marks, turn), 60)
         hub.kill()
         await calls
-        hub.restart()
+        hub.restart().until_listed("sdk")
     seen = marks.read_text().split()
     recorded = _marks_on_record(hub)
     assert len(seen) > KILLS * 20

@@ -50,4 +50,4 @@ def evil(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         Hub(folder / "hub", limits=limits) as hub,
     ):
         config = servers_file(folder / "servers.json", {"evil": {"url": f"http://127.0.0.1:{port}/mcp"}})
-        yield Evil(hub.up("--config", str(config)), log)
+        yield Evil(hub.up("--config", str(config)).until_listed("evil"), log)

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 import httpx
 
 from tests.harness.processes import Process, children, free_port, until_gone
+from tests.harness.raw import ask
 from tests.harness.waiting import until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -71,6 +72,15 @@ class Hub:
         with contextlib.suppress(httpx.TransportError):
             return httpx.get(f"{self.url}/ready", timeout=5).status_code == httpx.codes.OK
         return False
+
+    def until_listed(self, *upstreams: str) -> Self:
+        """Return once the tools of all these upstreams are in the owner's list. They start after the hub is ready."""
+        until(f"tools of {', '.join(upstreams)}", lambda: self._listed().issuperset(upstreams), READY_S)
+        return self
+
+    def _listed(self) -> set[str]:
+        tools = ask(self.mcp_url, self.key, "tools/list", {})["tools"]
+        return {tool["name"].partition("__")[0] for tool in tools}
 
     @property
     def process(self) -> Process:

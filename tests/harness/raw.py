@@ -12,6 +12,7 @@ Era = Literal["handshake", "modern"]
 ERAS: Final[tuple[Era, Era]] = ("handshake", "modern")
 HANDSHAKE: Final = "2025-11-25"
 MODERN: Final = "2026-07-28"
+ACCEPT: Final = "application/json, text/event-stream"
 PROTOCOL: Final = "io.modelcontextprotocol"
 NAMED: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
@@ -34,7 +35,7 @@ class RawClient:
         self._era: Final = era
         self._ids: Final = itertools.count(1)
         self._session: dict[str, str] = {}
-        self._headers: Final = {"Accept": "application/json, text/event-stream"}
+        self._headers: Final = {"Accept": ACCEPT}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
 
@@ -72,10 +73,7 @@ class RawClient:
         """The whole HTTP response to one request."""
         headers = dict(self._session)
         if self._era == "modern":
-            params = {**params, "_meta": {**_envelope(), **params.get("_meta", {})}}
-            headers = {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
-            if method in NAMED:
-                headers["Mcp-Name"] = params[NAMED[method]]
+            params, headers = _modern(method, params)
         message = {"jsonrpc": "2.0", "id": next(self._ids) if id is None else id, "method": method, "params": params}
         return await self._post(message, headers)
 
@@ -92,9 +90,22 @@ async def raw_client(url: str, key: str, era: Era) -> AsyncIterator[RawClient]:
         yield client
 
 
-def _envelope() -> dict[str, Any]:
+def ask(url: str, key: str, method: str, params: Mapping[str, Any]) -> Any:
+    """One request of the modern era, which needs nothing before it; the result. Raises `RpcFailed`."""
+    params, headers = _modern(method, params)
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    headers |= {"Accept": ACCEPT, "Authorization": f"Bearer {key}"}
+    return _answer(httpx.post(url, json=message, headers=headers, timeout=30, trust_env=False))
+
+
+def _modern(method: str, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Parameters with their envelope, and the headers that go with them."""
     facts: dict[str, Any] = {"protocolVersion": MODERN, "clientCapabilities": {}}
-    return {f"{PROTOCOL}/{name}": value for name, value in facts.items()}
+    envelope = {f"{PROTOCOL}/{name}": value for name, value in facts.items()}
+    headers = {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
+    if method in NAMED:
+        headers["Mcp-Name"] = params[NAMED[method]]
+    return {**params, "_meta": {**envelope, **params.get("_meta", {})}}, headers
 
 
 def _answer(response: httpx.Response) -> Any:

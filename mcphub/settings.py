@@ -19,6 +19,7 @@ FORCE_SCRIPT_NAME = START.script_name or None
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -90,13 +90,15 @@ UNTRUE: Final = "its condition is not true"
 def judge(entry: Entry, evaluation: Evaluation, request: CallRequest) -> TraceLine:
     """Whether a conditional entry that speaks of this call decides it; a failure counts against the caller."""
     if entry.condition is None:
-        return TraceLine(entry.id, True, "it has no condition")
+        return TraceLine(entry.id, entry.name, True, "it has no condition")
     verdict = evaluation.holds(entry.condition, request)
     if isinstance(verdict, Failure):
         against = entry.effect != "allow"
         held = "counts as true" if against else "counts as false"
-        return TraceLine(entry.id, against, f"its condition cannot be evaluated ({verdict.why}) and {held}")
-    return TraceLine(entry.id, verdict, "its condition is true" if verdict else UNTRUE)
+        return TraceLine(
+            entry.id, entry.name, against, f"its condition cannot be evaluated ({verdict.why}) and {held}"
+        )
+    return TraceLine(entry.id, entry.name, verdict, "its condition is true" if verdict else UNTRUE)
 
 
 def listing(ruleset: RuleSet, request: CallRequest) -> Listing:

@@ -33,10 +33,12 @@ class RuleSet:
     entries: tuple[Entry, ...]
     limits: Limits = DEFAULT_LIMITS
     index: Index = field(init=False, repr=False)
+    attributes: frozenset[tuple[str, ...]] = field(init=False)
     plans: dict[_PlanKey, Plan] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", Index(self.entries))
+        object.__setattr__(self, "attributes", _attributes(self.entries))
 
     def plan(self, request: CallRequest) -> Plan:
         """The plan for a request, remembered; names chosen by clients (URIs) cannot make the memory grow on."""
@@ -125,11 +127,13 @@ def _listing_of(effect: str) -> Listing:
 
 
 def attributes_read(ruleset: RuleSet) -> frozenset[tuple[str, ...]]:
-    """The paths of principal and client that any list depends on, such as `("principal", "attributes", "team")`.
+    """The paths of principal and client that any list depends on, such as `("principal", "attributes", "team")`."""
+    return ruleset.attributes
 
-    Conditions on arguments are "maybe" in lists whatever they read, so they add nothing here.
-    """
-    conditions = (entry.condition for entry in ruleset.entries)
+
+def _attributes(entries: Iterable[Entry]) -> frozenset[tuple[str, ...]]:
+    """Conditions on arguments are "maybe" in lists whatever else they read, so they add nothing."""
+    conditions = (entry.condition for entry in entries)
     return frozenset(path for one in conditions if one is not None and not one.reads_arguments for path in one.paths)
 
 

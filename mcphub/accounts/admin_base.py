@@ -167,16 +167,16 @@ class OrgScopedAdmin(_ScopedFields, ModelAdmin):  # type: ignore[misc]  # unfold
     def has_module_permission(self, request: HttpRequest) -> bool:
         return bool(orgs_allowing(request, self.view_right))
 
-    def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._may(request, self.view_right, obj) or self.has_change_permission(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self._may(request, self.required_right, None)
 
-    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._may(request, self.required_right, obj)
 
-    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_change_permission(request, obj)
 
     def _may(self, request: HttpRequest, right: Right, obj: models.Model | str | None) -> bool:
@@ -245,14 +245,14 @@ class OrgScopedAdmin(_ScopedFields, ModelAdmin):  # type: ignore[misc]  # unfold
 
         return limited
 
-    def save_model(self, request: HttpRequest, obj: models.Model, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         before = self._stored(obj) if change else {}
         if not self._may(request, self.required_right, obj):
             raise PermissionDenied
         super().save_model(request, obj, form, change)
         self.record(request, obj, "change" if change else "create", before)
 
-    def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
         before = acts.facts(obj)
         self.record(request, obj, "delete", before, gone=True)
         super().delete_model(request, obj)
@@ -297,16 +297,16 @@ class _ScopedInline(_ScopedFields):
         page: OrgScopedAdmin = self.admin_site._registry[self.parent_model]
         return page
 
-    def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._page().has_view_permission(request, obj)
 
-    def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._page().has_change_permission(request, obj)
 
-    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._page().has_change_permission(request, obj)
 
-    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._page().has_change_permission(request, obj)
 
 

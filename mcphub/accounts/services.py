@@ -7,7 +7,6 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import transaction
 
 from mcphub.accounts import acts, hooks
@@ -76,7 +75,7 @@ def create_user(email: str, name: str = "", *, hub_admin: bool = False, by: Acto
     """A new person without a password. Raises `Refused` for a bad address, `Exists` for a known one."""
     address = normal_email(email)
     try:
-        validate_email(address)
+        User._meta.get_field("email").run_validators(address)
     except ValidationError:
         raise Refused(f"{email!r} is not an e-mail address") from None
     if User.objects.filter(email=address).exists():

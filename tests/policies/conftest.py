@@ -18,7 +18,10 @@ TIME = {
     ]
 }
 FILES = {
-    "tool": [{"name": "read_file", "inputSchema": {"type": "object"}}, {"name": "delete_file", "inputSchema": {}}],
+    "tool": [
+        {"name": "read_file", "inputSchema": {"type": "object"}},
+        {"name": "delete_file", "inputSchema": {"type": "object"}},
+    ],
     "prompt": [{"name": "review"}],
     "resource": [{"uri": "file:///srv/a", "name": "a"}],
 }

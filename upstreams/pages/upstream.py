@@ -35,6 +35,7 @@ class UpstreamAdmin(RecordedAdmin):
     search_fields = ("slug", "name", "url", "command")
     actions = ("refresh", "restart", "switch_on", "switch_off")
     actions_list = ("import_servers",)
+    prepopulated_fields = {"slug": ("name",)}
     compressed_fields = True
     warn_unsaved_form = True
     change_form_outer_before_template = "admin/upstreams/upstream/status.html"

@@ -50,7 +50,7 @@ class Command(HubCommand):
         )
 
     def _person(self, email: str) -> User:
-        found = User.objects.filter(email=normal_email(email)).first()
+        found: User | None = User.objects.filter(email=normal_email(email)).first()
         if found is None:
             raise services.Absent(f"there is no person {email}")
         return found

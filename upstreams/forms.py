@@ -11,7 +11,9 @@ from django.conf import settings
 from mcphub.accounts.admin_base import OneOrgForm
 from mcphub.accounts.models import User
 from mcphub.core.keyring import KeyringError
+from mcphub.core.netguard import parse_allowed
 from upstreams import naming
+from upstreams.addresses import blocked_at, is_never_opened
 from upstreams.formfields import LinesField, SecretPairsField, with_stored
 from upstreams.models import TransportChoice, Upstream
 from upstreams.selectors import stdio_allowed
@@ -123,9 +125,8 @@ class UpstreamForm(OneOrgForm):
         self._check_transport(cleaned)
         self._merge_secrets(cleaned)
         self._check_times(cleaned)
-        if not self.errors:
-            self._check_variables(cleaned)
-        if not self.errors:
+        self._check_allowed(cleaned)
+        if "secret_variables" in cleaned and self._variables_are_defined(cleaned):
             self._check_place(cleaned)
         return cleaned
 
@@ -139,13 +140,13 @@ class UpstreamForm(OneOrgForm):
         if slug in taken:
             self.add_error("slug", f"“{slug}” is taken in this org; “{naming.free_slug(slug, taken)}” is free.")
 
-    def _check_transport(self, cleaned: Mapping[str, Any]) -> None:
+    def _check_transport(self, cleaned: dict[str, Any]) -> None:
+        """What the other transports need is dropped: the page does not show it."""
         stdio = cleaned.get("transport") == TransportChoice.STDIO
-        needed, unused = ("command", "url") if stdio else ("url", "command")
+        needed = "command" if stdio else "url"
         if not cleaned.get(needed) and needed not in self.errors:
             self.add_error(needed, "Needed for this transport.")
-        if cleaned.get(unused):
-            self.add_error(unused, "Not used with this transport; leave it empty.")
+        cleaned |= {"url": ""} if stdio else {"command": "", "args": []}
         if stdio and not stdio_allowed():
             self.add_error("transport", "Commands are switched off on this installation (MCPHUB_ALLOW_STDIO).")
 
@@ -181,37 +182,52 @@ class UpstreamForm(OneOrgForm):
             if value is not None and value < 0:
                 self.add_error(name, "Must not be negative; 0 switches it off.")
 
-    def _check_variables(self, cleaned: Mapping[str, Any]) -> None:
+    def _variables_are_defined(self, cleaned: Mapping[str, Any]) -> bool:
         known = {*cleaned["secret_variables"], *BUILT_IN}
         texts = {
-            "url": [cleaned["url"]],
-            "command": [cleaned["command"]],
-            "args": cleaned["args"],
-            "secret_headers": cleaned["secret_headers"].values(),
-            "secret_env": cleaned["secret_env"].values(),
+            "url": [cleaned.get("url", "")],
+            "command": [cleaned.get("command", "")],
+            "args": cleaned.get("args", []),
+            "secret_headers": cleaned.get("secret_headers", {}).values(),
+            "secret_env": cleaned.get("secret_env", {}).values(),
         }
-        for field, values in texts.items():
-            for name in required_names(values):
-                if name not in known:
-                    self.add_error(field, f"The variable ${{{name}}} is not defined.")
+        unknown = [(field, name) for field in texts for name in required_names(texts[field]) if name not in known]
+        for field, name in unknown:
+            self.add_error(field, f"The variable ${{{name}}} is not defined.")
+        return not unknown
 
     def _check_place(self, cleaned: dict[str, Any]) -> None:
         values = {"HOME": os.path.expanduser("~"), "DATA_DIR": "", **cleaned["secret_variables"]}
-        if cleaned["transport"] == TransportChoice.STDIO:
-            command = fill(cleaned["command"], values)
-            if settings.HUB.runner != "e2b" and which(command) is None:
-                self.add_error("command", f"“{command}” is not installed here.")
-            return
-        url = fill(cleaned["url"], values)
-        if fault := url_fault(url):
+        command, url = fill(cleaned.get("command", ""), values), fill(cleaned.get("url", ""), values)
+        if command and settings.HUB.runner != "e2b" and which(command) is None:
+            self.add_error("command", f"“{command}” is not installed here.")
+        if url and (fault := url_fault(url)):
             self.add_error("url", fault)
-        else:
-            self._allow_address(cleaned, url)
+        elif url:
+            self._check_address(cleaned, url)
 
-    def _allow_address(self, cleaned: dict[str, Any], url: str) -> None:
+    def _check_address(self, cleaned: dict[str, Any], url: str) -> None:
         place = host_and_port(url)
-        if cleaned.get("allow_address") and self.may_allow and place not in cleaned["egress_allow"]:
-            cleaned["egress_allow"] = [*cleaned["egress_allow"], place]
+        allowed: list[str] = cleaned.get("egress_allow", self.instance.egress_allow)
+        if cleaned.get("allow_address") and self.may_allow and place not in allowed:
+            allowed = cleaned["egress_allow"] = [*allowed, place]
+        if blocked := blocked_at(url, allowed):
+            remedy = "It is never opened." if is_never_opened(blocked.address) else self._remedy(place)
+            self.add_error("url", f"{blocked.host} is at {blocked.address}, which is not a public address. {remedy}")
+
+    def _remedy(self, place: str) -> str:
+        if self.may_allow:
+            return f"Tick “Allow this private address” to allow {place} for this upstream."
+        if settings.HUB.mode == "cloud":
+            return f"The installation would have to allow {place} (MCPHUB_EGRESS_ALLOW)."
+        return f"A hub admin can allow {place}."
+
+    def _check_allowed(self, cleaned: Mapping[str, Any]) -> None:
+        for entry in cleaned.get("egress_allow") or ():
+            try:
+                parse_allowed(entry)
+            except ValueError:
+                self.add_error("egress_allow", f"“{entry}” is not a host, address or network.")
 
     @property
     def may_allow(self) -> bool:

@@ -246,9 +246,7 @@ class ApiKeyAdmin(_RolesAdmin):
             "key": made,
             "opts": self.opts,
         }
-        answer = TemplateResponse(request, "admin/accounts/apikey/shown_once.html", context)
-        answer["Cache-Control"] = "no-store"
-        return answer
+        return TemplateResponse(request, "admin/accounts/apikey/shown_once.html", context)
 
     @admin.action(description="Revoke", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: Any) -> None:

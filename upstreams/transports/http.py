@@ -199,7 +199,6 @@ class HttpLink:
 
     async def _post(self, under: Underway, head: bytes, body: bytes) -> Answer:
         async with self._endpoint.origin.send("POST", self._endpoint.target, head, body) as wire:
-            under.patience.alive()
             return await self._read(under, wire)
 
     def _modern_headers(self, exchange: Exchange) -> Headers:
@@ -243,6 +242,7 @@ class HttpLink:
         raise ProtocolFault("The upstream's answer holds no response.")
 
     async def _read_stream(self, under: Underway, wire: Wire) -> Answer:
+        under.patience.alive()
         reader = new_reader(self._limits)
         answer = await self._answer_on(under, wire, reader)
         for _ in range(RESUMES):

@@ -6,7 +6,7 @@ also before its first byte. The Rust clients with the same cost leave such a req
 """
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
 import httptools
 
@@ -115,8 +115,7 @@ class Wire(asyncio.Protocol):
     # --- asyncio.Protocol ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         if self.complete:

@@ -13,6 +13,7 @@ from django.core.management import BaseCommand, CommandError
 from gateway.server.sockets import CannotListen, listen
 from mcphub.accounts.models import Org
 from mcphub.checks import TAG
+from mcphub.core.starting import CannotStart, check_keys
 from mcphub.standalone import bootstrap, servers
 from mcphub.standalone.banner import Welcome
 from mcphub.standalone.servers import BadServers, Brought
@@ -56,11 +57,12 @@ class Command(BaseCommand):
         try:
             sock = listen(settings.HUB.host, settings.HUB.port)
             self._run(sock, brought, options)
-        except (CannotListen, BadServers) as fault:
+        except (CannotListen, CannotStart, BadServers) as fault:
             raise CommandError(str(fault)) from None
 
     def _run(self, sock: socket.socket, brought: Brought, options: dict[str, Any]) -> None:
         bootstrap.migrate()
+        check_keys()
         org = bootstrap.default_org()
         path = servers.file_of(brought)
         if path is not None:

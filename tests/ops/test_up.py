@@ -14,12 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mcphub.standalone import demo_upstream
+from mcphub.standalone.servers import DEMO_SCRIPT
 from tests.harness.clients import BOTH_ERAS, Mode, python_client
 from tests.harness.hub import MANAGE, Hub, servers_file
 from tests.harness.waiting import until
 
-DEMO = {"command": sys.executable, "args": [demo_upstream.__file__]}
+DEMO = {"command": sys.executable, "args": [str(DEMO_SCRIPT)]}
 NewHub = Callable[..., Hub]
 
 
@@ -105,7 +105,7 @@ async def test_demo_brings_tools_that_answer(new_hub: NewHub, mode: Mode) -> Non
 
 @pytest.mark.requirement("X8")
 async def test_one_command_stands_unprefixed_on_mcp(new_hub: NewHub) -> None:
-    hub = new_hub().up("--env", "A=b", "--", sys.executable, demo_upstream.__file__)
+    hub = new_hub().up("--env", "A=b", "--", sys.executable, str(DEMO_SCRIPT))
     await until_tools(hub, lambda names: "roll_dice" in names)
     hub.terminate()
     hub = hub.up()

@@ -9,9 +9,8 @@ from django.db import connection
 
 def rules(count: int) -> None:
     """Rules that come before every grant and match nothing that the benchmark calls."""
-    from policies.models import Rule
-
     from mcphub.accounts.models import Org
+    from policies.models import Rule
 
     org = Org.objects.get()
     Rule.objects.bulk_create(

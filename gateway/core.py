@@ -1,7 +1,9 @@
 """The core behind the edge: who asks, what the route opens, and which part answers the method."""
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Final
 
 from django.conf import settings
@@ -9,21 +11,25 @@ from django.conf import settings
 from gateway import lists
 from gateway.calls import READERS
 from gateway.errors import METHOD_NOT_FOUND
-from gateway.facts import described, sees
+from gateway.facts import described
 from gateway.pipeline import Pipeline
 from gateway.relay import SERVER_INFO, encode
 from gateway.router import Reach, reach
+from gateway.sessions import LiveSession, Sessions
 from gateway.snapshot import Snapshots
+from gateway.subscriptions import LIST_OF, Digests, Standing, Subscriptions, Watch, digest, digests, honoured
 from gateway.types import Credentials, NotFound, Notification, Reply, Request, Route, Unauthenticated
 from mcphub.accounts.selectors import KeyRecord, touch_key
 from mcphub.core import aio, clock, tokens
 from mcphub.core.principal import Principal
 from upstreams.connections import Connections
 from upstreams.errors import RpcError
-from upstreams.types import MODERN
+from upstreams.types import MODERN, ClientFacts
 
 LIST_TTL_MS: Final = 60_000
 TOUCH_EVERY_S: Final = 60
+LISTEN: Final = "subscriptions/listen"
+SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 
 
 class Core:
@@ -33,6 +39,8 @@ class Core:
         self._snapshots = snapshots
         self._connections = connections
         self._pipeline = pipeline
+        self.sessions: Sessions | None = None
+        self.subscriptions: Final = Subscriptions(self._standing)
         self._touched: dict[str, float] = {}
 
     async def fresh(self) -> None:
@@ -58,16 +66,21 @@ class Core:
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """See `GatewayCore.handle`."""
-        snapshot = self._snapshots.orgs.get(request.principal.org.id)
-        if snapshot is None:
-            raise NotFound
-        opened = reach(snapshot, request.principal, request.route, settings.START.single_upstream)
+        opened = self._reach(request.principal, request.route, request.client)
         if request.method in READERS:
             await self._pipeline.run(request, reply, opened)
+        elif request.method == LISTEN:
+            await self._listen(request, reply)
         elif (method := self._methods.get(request.method)) is not None:
             method(self, request, reply, opened)
         else:
             reply.error(RpcError(METHOD_NOT_FOUND, f"Method not found: {request.method}"), 404)
+
+    def _reach(self, principal: Principal, route: Route, client: ClientFacts) -> Reach:
+        snapshot = self._snapshots.orgs.get(principal.org.id)
+        if snapshot is None:
+            raise NotFound
+        return reach(snapshot, principal, route, client, settings.START.single_upstream)
 
     async def notified(self, note: Notification) -> None:
         """See `GatewayCore.notified`. Cancellation is the edge's; the rest concerns nobody yet."""
@@ -80,12 +93,52 @@ class Core:
             ttl_ms=LIST_TTL_MS,
             absent=self._absent(opened),
         )
-        reply.error(found) if isinstance(found, RpcError) else reply.result(found)
+        if isinstance(found, RpcError):
+            reply.error(found)
+            return
+        reply.result(found)
+        if request.session is not None:
+            name = LIST_OF[lists.KIND_OF[request.method]]
+            self.subscriptions.listed(request.session.id, name, digest(opened, request.revision, name))
+
+    async def _listen(self, request: Request, reply: Reply) -> None:
+        """`subscriptions/listen`: the stream stays open until the client leaves or the hub ends it."""
+        wanted = honoured(request.params)
+        stamp = {"_meta": {SUBSCRIPTION_ID: request.id}}
+
+        def look() -> Digests:
+            return digests(self._reach(self._now(request.principal), request.route, request.client), request.revision)
+
+        now = look()
+        watch = Watch(look, lambda method: reply.notify(method, stamp), {name: now[name] for name in wanted})
+        reply.notify(
+            "notifications/subscriptions/acknowledged",
+            {"notifications": {f"{name}ListChanged": True for name in wanted}, **stamp},
+        )
+        self.subscriptions.add(watch)
+        try:
+            await asyncio.Future()
+        finally:
+            self.subscriptions.discard(watch)
+
+    def _standing(self) -> Iterable[Standing]:
+        """The handshake sessions whose stream is open here."""
+        for session in self.sessions.listening() if self.sessions else ():
+            yield session.ref.id, partial(self._look, session), partial(_push, session)
+
+    def _look(self, session: LiveSession) -> Digests:
+        opened = self._reach(self._now(session.principal), session.route, session.ref.client)
+        return digests(opened, session.ref.revision)
+
+    def _now(self, principal: Principal) -> Principal:
+        """The principal as the snapshot has it now: roles may have changed since the stream was opened."""
+        record = self._snapshots.keys.get(principal.credential)
+        return record.principal if record is not None else principal
 
     def _absent(self, opened: Reach) -> list[str]:
         """Slugs of upstreams that do not answer now, as far as the principal may know of them."""
         failing = [spec for spec in opened.specs() if self._connections.is_failing(spec.id)]
-        return sorted(spec.slug for spec in failing if sees(opened, spec))
+        return sorted(spec.slug for spec in failing if opened.sees(spec))
 
     def _greet(self, request: Request, reply: Reply, opened: Reach) -> None:
         said = described(opened, self._connections.facts)
@@ -133,3 +186,7 @@ class Core:
 def _opens(record: KeyRecord, secret: str) -> bool:
     unexpired = record.expires_at is None or record.expires_at > time.time()
     return tokens.matches(secret, record.digest, record.digest_key_id) and unexpired
+
+
+def _push(session: LiveSession, method: str) -> None:
+    session.push(method, {})

@@ -7,7 +7,7 @@ from gateway.lists import view_of
 from gateway.router import Reach
 from mcphub import __version__
 from policies.types import KINDS, Kind
-from upstreams.types import MODERN, ServerFacts, UpstreamSpec
+from upstreams.types import MODERN, ServerFacts
 
 BLURB_CHARS: Final = 300
 CAPABILITY_OF: Final[dict[Kind, str]] = {
@@ -24,22 +24,14 @@ def described(reach: Reach, facts_of: Callable[[str], ServerFacts | None]) -> di
     On an aggregate the capabilities are the union over the upstreams that the principal sees; on a
     single-upstream route they are that upstream's, as far as the hub can deliver them.
     """
-    known = {spec.slug: facts_of(spec.id) for spec in reach.specs() if sees(reach, spec)}
-    said = {
+    known = {spec.slug: facts_of(spec.id) for spec in reach.specs() if reach.sees(spec)}
+    said: dict[str, Any] = {
         "capabilities": _capabilities(reach, known),
         "serverInfo": _server_info(reach, known),
     }
     if instructions := _instructions(reach, known):
         said["instructions"] = instructions
     return said
-
-
-def sees(reach: Reach, spec: UpstreamSpec) -> bool:
-    """Whether the principal may know of the upstream: something of it is visible, or all of it is open."""
-    if reach.opens(spec):
-        return True
-    holder, catalogue = reach.principal.id, reach.snapshot.catalogue
-    return any(reach.is_visible(entry) for kind in KINDS for entry in catalogue.listed(kind, holder, spec.id))
 
 
 def _capabilities(reach: Reach, known: Mapping[str, ServerFacts | None]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from gateway.types import NotFound, Route
 from gateway.views import unwrap
 from mcphub.core.principal import Principal
 from policies.engine import attributes_read, decide, gate, listing, view_facts
-from policies.types import CallRequest, Decision, Kind, Listing, Risk, Target
-from upstreams.types import UpstreamSpec
+from policies.facts import client_facts, request_for
+from policies.types import KINDS, CallRequest, Decision, Kind, Listing, Risk, Target
+from upstreams.types import ClientFacts, UpstreamSpec
 
 NOTHING: Final = Target("tool", "", "", Risk.READ)
 
@@ -27,6 +28,7 @@ class Reach:
 
     snapshot: OrgSnapshot
     principal: Principal
+    client: ClientFacts
     only: UpstreamSpec | None = None
 
     @property
@@ -40,12 +42,11 @@ class Reach:
 
     def request(self, target: Target, arguments: Arguments | None = None) -> CallRequest:
         """The policy question for `target`; without `arguments` it is asked for a list."""
-        principal = self.principal
-        return CallRequest(
-            target=target,
-            roles=principal.roles,
-            application=principal.application,
-            principal=principal.facts(),
+        return request_for(
+            self.principal,
+            target,
+            facts=self.snapshot.facts_of(self.principal),
+            client=client_facts(self.client),
             arguments=arguments,
         )
 
@@ -91,24 +92,26 @@ class Reach:
         ruleset = self.snapshot.ruleset
         return view_facts(attributes_read(ruleset), self.request(NOTHING))
 
-    def opens(self, spec: UpstreamSpec) -> bool:
-        """Whether the principal may read anything at all there, as far as it can be told without a name."""
-        return self.shows(Target("tool", spec.slug, "*", Risk.READ))
+    def sees(self, spec: UpstreamSpec) -> bool:
+        """Whether the principal may know of the upstream: it reads there whatever the name, or sees a definition."""
+        if self.shows(Target("tool", spec.slug, "*", Risk.READ)):
+            return True
+        listed = (self.snapshot.catalogue.listed(kind, self.principal.id, spec.id) for kind in KINDS)
+        return any(self.is_visible(entry) for entries in listed for entry in entries)
 
 
-def reach(snapshot: OrgSnapshot, principal: Principal, route: Route, single: str = "") -> Reach:
-    """What `route` opens. `single` is the slug that stands on `/mcp` alone. Raises `NotFound`."""
-    if route.org and route.org != snapshot.org.slug:
+def reach(snapshot: OrgSnapshot, principal: Principal, route: Route, client: ClientFacts, single: str = "") -> Reach:
+    """What `route` opens to the principal. `single` is the slug that stands on `/mcp` alone. Raises `NotFound`."""
+    if route.kind == "toolset" or (route.org and route.org != snapshot.org.slug):
         raise NotFound
     slug = route.upstream or (single if route.kind == "aggregate" else "")
-    if route.kind == "toolset":
-        raise NotFound
-    if not slug:
-        return Reach(snapshot, principal)
     spec = snapshot.by_slug.get(slug)
-    if spec is None:
+    if slug and spec is None:
         raise NotFound
-    return Reach(snapshot, principal, spec)
+    opened = Reach(snapshot, principal, client, spec)
+    if spec is not None and not opened.sees(spec):
+        raise NotFound
+    return opened
 
 
 def target_of(entry: Entry) -> Target:

@@ -11,6 +11,7 @@ from gateway.edge.app import EdgeApp
 from gateway.edge.config import EdgeConfig
 from gateway.pipeline import Pipeline
 from gateway.snapshot import Snapshots
+from gateway.types import SessionRef
 from mcphub.core import aio
 from upstreams.connections import Connections
 from upstreams.probe import Means
@@ -26,7 +27,9 @@ class Runtime:
         self.connections: Final = Connections(_means(), RowBook())
         self.core: Final = Core(self.snapshots, self.connections, Pipeline(self.connections, writer()))
         self.edge_app: Final = EdgeApp(self.core, EdgeConfig.of(settings.HUB, settings.START.script_name))
-        self.snapshots.on_change.append(self._follow)
+        self.core.sessions = self.edge_app.sessions
+        self.edge_app.sessions.on_ended.append(self._session_ended)
+        self.snapshots.on_change += (self._follow, self.core.subscriptions.changed)
 
     async def start(self) -> None:
         """Load the snapshot and start the enabled upstreams; returns without waiting for any of them."""
@@ -37,6 +40,7 @@ class Runtime:
 
     async def stop(self) -> None:
         """End every connection and child, then write what the record still owes."""
+        await self.core.subscriptions.stop()
         await self.edge_app.stop()
         await self.snapshots.stop()
         await self.connections.stop()
@@ -45,6 +49,10 @@ class Runtime:
     def is_ready(self) -> bool:
         """Whether this process can decide calls now."""
         return self.snapshots.is_loaded()
+
+    def _session_ended(self, session: SessionRef) -> None:
+        self.core.subscriptions.forget(session.id)
+        aio.spawn(self.connections.release(session.id), name="release-session")
 
     def _follow(self) -> None:
         self.connections.set_specs(

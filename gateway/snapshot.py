@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, cast
 
 import structlog
 from django.conf import settings
@@ -22,9 +22,11 @@ from mcphub.accounts import selectors as accounts
 from mcphub.accounts import versioned
 from mcphub.accounts.selectors import KeyRecord
 from mcphub.core import aio, clock
-from mcphub.core.principal import OrgRef
+from mcphub.core.principal import OrgRef, Principal
 from policies import service as policies
-from policies.compiler import RuleSet
+from policies.engine import RuleSet
+from policies.facts import principal_facts
+from policies.types import Kind
 from upstreams import selectors as upstreams
 from upstreams.errors import RpcError
 from upstreams.naming import public_name
@@ -35,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OrgSnapshot:
-    """One org at one config version. `views` is a cache that dies with the snapshot."""
+    """One org at one config version. `views` and `facts` are caches that die with the snapshot."""
 
     org: OrgRef
     version: int
@@ -45,6 +47,15 @@ class OrgSnapshot:
     by_slug: Mapping[str, UpstreamSpec]
     catalogue: Catalogue
     views: dict[Any, View] = field(default_factory=dict)
+    facts: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+
+    def facts_of(self, principal: Principal) -> Mapping[str, Any]:
+        """The principal as conditions see it, made once."""
+        key = (principal.id, principal.credential)
+        found = self.facts.get(key)
+        if found is None:
+            found = self.facts[key] = principal_facts(principal)
+        return found
 
 
 def load(org: OrgRef, version: int) -> OrgSnapshot:
@@ -66,7 +77,7 @@ def _entries(org_id: str) -> Iterable[Entry]:
     for record in upstreams.org_catalogue(org_id):
         if record.enabled and not record.held:
             yield Entry(
-                kind=record.kind,
+                kind=cast(Kind, record.kind),
                 upstream_id=record.upstream_id,
                 upstream=record.upstream_slug,
                 name=record.name,
@@ -86,23 +97,22 @@ class Snapshots:
         self.keys: Mapping[str, KeyRecord] = {}
         self.on_change: list[Callable[[], None]] = []
         self._confirmed_at = float("-inf")
-        self._announced = 0
         self._seen = 0
         self._wake = asyncio.Event()
         self._fresh = asyncio.Condition()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load every org, then keep polling."""
-        loop = asyncio.get_running_loop()
-        self._announce: Final = lambda: loop.call_soon_threadsafe(self._announced_now)
-        versioned.listeners.append(self._announce)
+        self._loop = asyncio.get_running_loop()
+        versioned.listeners.append(self._announced)
         await self._refresh()
         self._poller = aio.spawn(self._poll(), name="snapshot-poll")
 
     async def stop(self) -> None:
         """Stop polling; the last snapshot stays readable."""
-        versioned.listeners.remove(self._announce)
+        versioned.listeners.remove(self._announced)
         if self._poller is not None:
             await aio.cancel(self._poller)
 
@@ -125,8 +135,9 @@ class Snapshots:
         except TimeoutError:
             self._confirmed_at = float("-inf")
 
-    def _announced_now(self) -> None:
-        self._wake.set()
+    def _announced(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake.set)
 
     async def _poll(self) -> None:
         while True:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from typing import Any
+from typing import Any, Final
 
 from django.core.asgi import get_asgi_application
 
@@ -12,10 +12,13 @@ django: Any = get_asgi_application()
 from channels.routing import ProtocolTypeRouter  # noqa: E402  # needs the application registry above
 from django.conf import settings  # noqa: E402
 
-from gateway.edge import paths  # noqa: E402
+from gateway.edge.paths import parse  # noqa: E402
 from gateway.runtime import runtime  # noqa: E402
 from gateway.server.drain import Receive, Scope, Send  # noqa: E402
 from mcphub import health  # noqa: E402
+from mcphub.front import Front, answer  # noqa: E402
+
+pages: Final = Front(django)
 
 _starting: "asyncio.Task[None] | None" = None
 
@@ -39,28 +42,26 @@ async def stop() -> None:
 
 async def http(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand the request to health, to the MCP edge or to Django, by its path below the hub's prefix."""
-    prefix = settings.START.path_prefix
-    path = scope["path"]
+    path, prefix = scope["path"], settings.START.path_prefix
     if path in health.PATHS:
         await health.application(scope, receive, send)
         return
     if prefix:
         if path != prefix and not path.startswith(prefix + "/"):
-            await not_found(send)
+            await answer(send, 404, {"error": "not found"})
             return
         path = path[len(prefix) :] or "/"
         scope = {**scope, "path": path}
-    if paths.parse(path) is not None:
-        await start()
+    if parse(path) is not None:
+        if not _is_started():
+            await start()
         await runtime().edge_app(scope, receive, send)
     else:
-        await django(scope, receive, send)
+        await pages(scope, receive, send)
 
 
-async def not_found(send: Send) -> None:
-    """404, for what lies outside the hub's prefix."""
-    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b""})
+def _is_started() -> bool:
+    return _starting is not None and _starting.done() and _starting.exception() is None
 
 
 async def websocket(scope: Scope, receive: Receive, send: Send) -> None:

@@ -61,7 +61,9 @@ def _secrets(hub: HubSettings, start: StartOptions) -> Iterator[CheckMessage]:
     if fault := _weakness(hub.secret_key):
         yield _error(5, f"MCPHUB_SECRET_KEY is {fault}.", make)
     if not hub.encryption_keys:
-        yield _error(6, "MCPHUB_ENCRYPTION_KEYS is missing.", f"{make} Keep a copy: what it seals opens with it only.")
+        yield _error(
+            6, "MCPHUB_ENCRYPTION_KEYS is missing.", f"{make} Keep a copy: what it seals opens with it only."
+        )
     for number, key in enumerate(hub.encryption_keys, start=1):
         if fault := _weakness(key):
             yield _error(7, f"Key {number} of MCPHUB_ENCRYPTION_KEYS is {fault}.", make)
@@ -87,7 +89,9 @@ def _cloud(hub: HubSettings, start: StartOptions) -> Iterator[CheckMessage]:
     if hub.mode != "cloud":
         return
     if not hub.database_url.startswith(("postgresql://", "postgres://")):
-        yield _error(9, "Cloud mode needs PostgreSQL.", "Set MCPHUB_DATABASE_URL=postgresql://user:password@host/name.")
+        yield _error(
+            9, "Cloud mode needs PostgreSQL.", "Set MCPHUB_DATABASE_URL=postgresql://user:password@host/name."
+        )
     if not hub.redis_url:
         yield _error(10, "Cloud mode needs Redis.", "Set MCPHUB_REDIS_URL=redis://host:6379/0.")
     if hub.runner == "subprocess":

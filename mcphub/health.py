@@ -1,18 +1,17 @@
 """`/live`, `/ready`, `/health`, `/healthz`: raw ASGI in front of Django, so that they answer when it cannot."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import redis.asyncio
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 
 from gateway.runtime import runtime
 from gateway.server.drain import Receive, Scope, Send, drain
 from mcphub.core.aio import in_thread
+from mcphub.core.schema import is_migrated
+from mcphub.front import answer
 
 PART_S: Final = 2
 """How long one part of `/ready` may take, in seconds."""
@@ -68,15 +67,6 @@ async def _migrations() -> str:
     return "" if _migrated else "not applied: run the migrate command"
 
 
-def is_migrated() -> bool:
-    """Whether every migration of this code is applied; False when the database does not answer."""
-    try:
-        executor = MigrationExecutor(connection)
-        return not executor.migration_plan(executor.loader.graph.leaf_nodes())
-    except DatabaseError:
-        return False
-
-
 async def _snapshot() -> str:
     return "" if runtime().is_ready() else "not loaded, or older than allowed"
 
@@ -84,6 +74,8 @@ async def _snapshot() -> str:
 async def _redis() -> str:
     if not settings.HUB.redis_url:
         return ""
+    import redis.asyncio  # a quarter of a second that a hub without Redis need not pay
+
     client = redis.asyncio.from_url(settings.HUB.redis_url, socket_connect_timeout=PART_S)
     try:
         await client.ping()
@@ -112,11 +104,4 @@ PATHS: Final[dict[str, Callable[[], Awaitable[Answer]]]] = {
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one of `PATHS` with JSON."""
     status, document = await PATHS[scope["path"]]()
-    body = json.dumps(document).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    await answer(send, status, document, head=scope["method"] == "HEAD")

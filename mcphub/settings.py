@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from mcphub import admin_look
 from mcphub.core import env
 from mcphub.schedule import SCHEDULE
 
@@ -18,8 +19,9 @@ ALLOWED_HOSTS = ["*"]
 FORCE_SCRIPT_NAME = START.script_name or None
 
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "mcphub.accounts.apps.HubAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -69,9 +71,18 @@ DATABASES: dict[str, Any] = {"default": env.database(HUB)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
-LOGIN_URL = "/sign-in/"
+LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "/"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "name")},
+    },
+]
+UNFOLD = admin_look.UNFOLD
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [ROOT_DIR / "static"]

@@ -1,8 +1,9 @@
 """Every URL that Django serves. MCP endpoints are answered before Django (`gateway.edge`)."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 urlpatterns = [
+    path("", include("mcphub.accounts.urls")),
     path("admin/", admin.site.urls),
 ]

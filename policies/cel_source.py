@@ -39,9 +39,9 @@ _TOKEN: Final = re.compile(
 
 
 class BadCondition(ValueError):
-    """The condition cannot be saved; `at` is the offset of the offending character."""
+    """The condition cannot be saved; `at` is the offset of the offending character, where there is one."""
 
-    def __init__(self, text: str, at: int = 0) -> None:
+    def __init__(self, text: str, at: int | None = None) -> None:
         super().__init__(text)
         self.at = at
 

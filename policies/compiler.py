@@ -28,12 +28,12 @@ _VERBS: Final[Mapping[Effect, str]] = {"allow": "allows", "deny": "denies", "ask
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with one rule, and what the hub does instead. `at` is an offset in the condition."""
+    """What is wrong with one rule, and what the hub does instead. `at` is an offset in the condition, where known."""
 
     rule: str
     field: str
     text: str
-    at: int = 0
+    at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,12 @@ class RuleSet:
     entries: tuple[Entry, ...]
     limits: Limits = DEFAULT_LIMITS
     index: Index = field(init=False, repr=False)
+    attributes: frozenset[tuple[str, ...]] = field(init=False)
     plans: dict[_PlanKey, Plan] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", Index(self.entries))
+        object.__setattr__(self, "attributes", _attributes(self.entries))
 
     def plan(self, request: CallRequest) -> Plan:
         """The plan for a request, remembered; names chosen by clients (URIs) cannot make the memory grow on."""
@@ -88,13 +90,15 @@ UNTRUE: Final = "its condition is not true"
 def judge(entry: Entry, evaluation: Evaluation, request: CallRequest) -> TraceLine:
     """Whether a conditional entry that speaks of this call decides it; a failure counts against the caller."""
     if entry.condition is None:
-        return TraceLine(entry.id, True, "it has no condition")
+        return TraceLine(entry.id, entry.name, True, "it has no condition")
     verdict = evaluation.holds(entry.condition, request)
     if isinstance(verdict, Failure):
         against = entry.effect != "allow"
         held = "counts as true" if against else "counts as false"
-        return TraceLine(entry.id, against, f"its condition cannot be evaluated ({verdict.why}) and {held}")
-    return TraceLine(entry.id, verdict, "its condition is true" if verdict else UNTRUE)
+        return TraceLine(
+            entry.id, entry.name, against, f"its condition cannot be evaluated ({verdict.why}) and {held}"
+        )
+    return TraceLine(entry.id, entry.name, verdict, "its condition is true" if verdict else UNTRUE)
 
 
 def listing(ruleset: RuleSet, request: CallRequest) -> Listing:
@@ -125,11 +129,13 @@ def _listing_of(effect: str) -> Listing:
 
 
 def attributes_read(ruleset: RuleSet) -> frozenset[tuple[str, ...]]:
-    """The paths of principal and client that any list depends on, such as `("principal", "attributes", "team")`.
+    """The paths of principal and client that any list depends on, such as `("principal", "attributes", "team")`."""
+    return ruleset.attributes
 
-    Conditions on arguments are "maybe" in lists whatever they read, so they add nothing here.
-    """
-    conditions = (entry.condition for entry in ruleset.entries)
+
+def _attributes(entries: Iterable[Entry]) -> frozenset[tuple[str, ...]]:
+    """Conditions on arguments are "maybe" in lists whatever else they read, so they add nothing."""
+    conditions = (entry.condition for entry in entries)
     return frozenset(path for one in conditions if one is not None and not one.reads_arguments for path in one.paths)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from mcphub.accounts.models import Membership
+from mcphub.accounts.models import ApiKey, Membership
 from mcphub.accounts.roles import MEMBER, OPERATOR, OWNER, RIGHTS, VIEWER, Right, rights_of
 from policies import types
 from policies.models import Grant, Role, Rule
@@ -53,6 +53,13 @@ def role_rights(org_id: str, names: frozenset[str]) -> Iterable[str]:
     """The rights that some of the org's own roles carry (hook `role_rights`)."""
     stored = Role.objects.for_org(org_id).filter(name__in=names, builtin=False).values_list("rights", flat=True)
     return {right for rights in stored for right in rights}
+
+
+def held_by(role: Role) -> tuple[int, int]:
+    """How many members and working keys of the org hold a role. Roles are JSON lists, which SQLite cannot search."""
+    members = Membership.objects.for_org(role.org_id).values_list("roles", flat=True)
+    keys = ApiKey.objects.for_org(role.org_id).filter(revoked_at=None).values_list("roles", flat=True)
+    return sum(role.name in held for held in members), sum(role.name in held for held in keys)
 
 
 def holders_of(org_id: Any, right: Right) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from policies.engine import RuleSet, Switches, decide, gate, listing
 from policies.facts import principal_facts, request_for
 from policies.models import Role
 from policies.tracing import reads_arguments, trace
-from policies.types import CallRequest, Decision, Listing, Target, TraceLine
+from policies.types import CallRequest, Decision, Listing, Rule, Target, TraceLine
+from policies.validation import rule_warnings, touched
 from upstreams.models import Definition
 
 _WHO_OPENS: Final[Mapping[str, Right]] = {
@@ -50,6 +51,15 @@ class Explanation:
     changeable_by: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What one rule speaks of among the `offered` definitions, and why it may never decide anything."""
+
+    touched: tuple[Target, ...]
+    offered: int
+    warnings: tuple[str, ...]
+
+
 class UnknownTool(LookupError):
     """No tool of that name is offered to this principal; the message lists what was meant, if unclear."""
 
@@ -58,6 +68,17 @@ def compile_org(org_id: Any) -> Compiled:
     """Read and compile the policy of one org. Blocks on the database: call it in a thread from the loop."""
     return compile_policy(
         selectors.role_specs(org_id), selectors.grants(org_id), selectors.rules(org_id), settings.HUB.limits
+    )
+
+
+def review_rule(org_id: Any, rule: Rule) -> Review:
+    """What a rule, saved or not, would speak of in its org as it is now."""
+    offered = selectors.targets(org_id)
+    names = [spec.name for spec in selectors.role_specs(org_id)]
+    return Review(
+        tuple(sorted(touched(rule, offered), key=lambda target: (target.kind, target.upstream, target.name))),
+        len(offered),
+        tuple(rule_warnings(rule, selectors.rules(org_id), offered, names)),
     )
 
 

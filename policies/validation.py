@@ -1,6 +1,7 @@
 """What is wrong with a rule, and what is odd about it among others. Pure."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from policies.cel_source import BadCondition
@@ -38,7 +39,7 @@ def _glob_problems(rule: Rule, name: str) -> Iterable[Problem]:
 
 def _with_place(source: str, error: BadCondition) -> str:
     text = str(error)
-    if not error.at:
+    if error.at is None:
         return f"{text[:1].upper()}{text[1:]}."
     line = source.count("\n", 0, error.at) + 1
     column = error.at - (source.rfind("\n", 0, error.at) + 1) + 1
@@ -47,8 +48,8 @@ def _with_place(source: str, error: BadCondition) -> str:
 
 def touched(rule: Rule, targets: Iterable[Target]) -> list[Target]:
     """The targets that a rule speaks of, whoever calls and whatever its condition says."""
-    entry = rule_entry(rule, [])
-    return [] if entry is None else [target for target in targets if entry.matches_target(target)]
+    entry = rule_entry(replace(rule, condition=""), [])
+    return [target for target in targets if entry is not None and entry.matches_target(target)]
 
 
 def rule_warnings(rule: Rule, others: Sequence[Rule], targets: Sequence[Target], roles: Iterable[str]) -> list[str]:

@@ -39,6 +39,7 @@ class Connection:
         self._noticed = noticed
         self._lost = lost
         self._making: asyncio.Task[LiveLink | UpstreamError] | None = None
+        self._drained: asyncio.Event | None = None
 
     async def request(self, exchange: Exchange) -> Answer:
         """Send over the live link, or over a new one. Raises `UpstreamError`."""
@@ -51,6 +52,14 @@ class Connection:
         finally:
             self.calls -= 1
             self.used_at = clock.monotonic()
+            if not self.calls and self._drained is not None:
+                self._drained.set()
+
+    async def drained(self) -> None:
+        """Wait until no call is under way; for connections that get no new ones."""
+        self._drained = asyncio.Event()
+        if self.calls:
+            await self._drained.wait()
 
     async def link(self) -> LiveLink:
         """The live link; made now if there is none. Raises the `UpstreamError` that prevented it."""

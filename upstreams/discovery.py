@@ -30,6 +30,11 @@ async def read_catalogue(ask: Ask, facts: ServerFacts, limits: Limits) -> Listin
     return listing
 
 
+async def read_tools(ask: Ask, limits: Limits) -> list[dict[str, Any]]:
+    """Only the tools. Raises `UpstreamError`."""
+    return await _read_kind(ask, "tools/list", "tools", limits)
+
+
 async def _read_kind(ask: Ask, method: str, member: str, limits: Limits) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     seen: set[str] = set()

@@ -64,10 +64,12 @@ class SecretPairsField(forms.CharField):
         super().__init__(**{"required": False, "widget": _textarea(rows), **kwargs})
         self.separator = separator
 
+    def _pair(self, name: str, value: str) -> str:
+        return f"{name}: {value}" if self.separator == ":" else f"{name}{self.separator}{value}"
+
     def masked(self, names: Iterable[str]) -> str:
         """The text that shows which values are stored."""
-        joint = self.separator + " " if self.separator == ":" else self.separator
-        return "\n".join(f"{name}{joint}{MASK}" for name in names)
+        return "\n".join(self._pair(name, MASK) for name in names)
 
     def clean(self, value: Any) -> Any:
         pairs: dict[str, str | None] = {}
@@ -75,7 +77,9 @@ class SecretPairsField(forms.CharField):
             name, found, text = line.partition(self.separator)
             name, text = name.strip(), text.strip()
             if not found or not name:
-                raise forms.ValidationError(f"Write NAME{self.separator}value, one a line: “{_start(line)}”.")
+                raise forms.ValidationError(
+                    f"Write “{self._pair('Name', 'value')}”, one a line; see “{_start(line)}”."
+                )
             if name in pairs:
                 raise forms.ValidationError(f"“{name}” stands twice.")
             pairs[name] = None if text == MASK else unquoted(text)

@@ -1,11 +1,9 @@
 """The form of an upstream: everything that can be known wrong is said before saving."""
 
-import asyncio
 import os
 from collections.abc import Mapping
 from shutil import which
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 from django import forms
 from django.conf import settings
@@ -13,16 +11,16 @@ from django.conf import settings
 from mcphub.accounts.admin_base import OneOrgForm
 from mcphub.accounts.models import User
 from mcphub.core.keyring import KeyringError
-from mcphub.core.netguard import EgressBlocked, parse_allowed, resolve
+from mcphub.core.netguard import parse_allowed
 from upstreams import naming
+from upstreams.addresses import blocked_at, is_never_opened
 from upstreams.formfields import LinesField, SecretPairsField, with_stored
 from upstreams.models import TransportChoice, Upstream
 from upstreams.selectors import stdio_allowed
-from upstreams.serversfile import PORTS, host_and_port, pair_fault, url_fault
+from upstreams.serversfile import host_and_port, pair_fault, url_fault
 from upstreams.variables import BUILT_IN, fill, required_names
 
 SECRETS: Final = ("headers", "env", "variables")
-RESOLVE_S: Final = 3
 
 
 class UpstreamForm(OneOrgForm):
@@ -40,8 +38,8 @@ class UpstreamForm(OneOrgForm):
     secret_variables = SecretPairsField(
         "=",
         label="Variables",
-        help_text="<code>NAME=value</code>, used as <code>${NAME}</code> in the address, command, arguments, headers and "
-        "environment. <code>\\${NAME}</code> stays as it is. Built in: HOME, DATA_DIR.",
+        help_text="<code>NAME=value</code>, used as <code>${NAME}</code> in the address, command, arguments, "
+        "headers and environment. <code>\\${NAME}</code> stays as it is. Built in: HOME, DATA_DIR.",
     )
     idempotent = LinesField(
         rows=3,
@@ -81,6 +79,23 @@ class UpstreamForm(OneOrgForm):
             "discovery_s",
             "egress_allow",
         )
+        labels: ClassVar[dict[str, str]] = {
+            "url": "URL",
+            "args": "Arguments",
+            "sharing": "Connections",
+            "payload_mode": "Arguments in the audit",
+            "idempotent": "Idempotent tools",
+            "egress_allow": "Allowed private hosts",
+            "connect_s": "To connect",
+            "call_s": "Silence in a call",
+            "call_hard_s": "A whole call",
+            "heartbeat_s": "Between heartbeats",
+            "discovery_s": "Between listings",
+        }
+        help_texts: ClassVar[dict[str, str]] = {
+            "slug": "Stands before its tools: <code>slug__tool</code>.",
+            "trusted": "Believe its annotations, also where they make a tool look less dangerous.",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -111,9 +126,7 @@ class UpstreamForm(OneOrgForm):
         self._merge_secrets(cleaned)
         self._check_times(cleaned)
         self._check_allowed(cleaned)
-        if not self.errors:
-            self._check_variables(cleaned)
-        if not self.errors:
+        if "secret_variables" in cleaned and self._variables_are_defined(cleaned):
             self._check_place(cleaned)
         return cleaned
 
@@ -127,13 +140,13 @@ class UpstreamForm(OneOrgForm):
         if slug in taken:
             self.add_error("slug", f"“{slug}” is taken in this org; “{naming.free_slug(slug, taken)}” is free.")
 
-    def _check_transport(self, cleaned: Mapping[str, Any]) -> None:
+    def _check_transport(self, cleaned: dict[str, Any]) -> None:
+        """What the other transports need is dropped: the page does not show it."""
         stdio = cleaned.get("transport") == TransportChoice.STDIO
-        needed, unused = ("command", "url") if stdio else ("url", "command")
+        needed = "command" if stdio else "url"
         if not cleaned.get(needed) and needed not in self.errors:
             self.add_error(needed, "Needed for this transport.")
-        if cleaned.get(unused):
-            self.add_error(unused, "Not used with this transport; leave it empty.")
+        cleaned |= {"url": ""} if stdio else {"command": "", "args": []}
         if stdio and not stdio_allowed():
             self.add_error("transport", "Commands are switched off on this installation (MCPHUB_ALLOW_STDIO).")
 
@@ -169,58 +182,52 @@ class UpstreamForm(OneOrgForm):
             if value is not None and value < 0:
                 self.add_error(name, "Must not be negative; 0 switches it off.")
 
+    def _variables_are_defined(self, cleaned: Mapping[str, Any]) -> bool:
+        known = {*cleaned["secret_variables"], *BUILT_IN}
+        texts = {
+            "url": [cleaned.get("url", "")],
+            "command": [cleaned.get("command", "")],
+            "args": cleaned.get("args", []),
+            "secret_headers": cleaned.get("secret_headers", {}).values(),
+            "secret_env": cleaned.get("secret_env", {}).values(),
+        }
+        unknown = [(field, name) for field in texts for name in required_names(texts[field]) if name not in known]
+        for field, name in unknown:
+            self.add_error(field, f"The variable ${{{name}}} is not defined.")
+        return not unknown
+
+    def _check_place(self, cleaned: dict[str, Any]) -> None:
+        values = {"HOME": os.path.expanduser("~"), "DATA_DIR": "", **cleaned["secret_variables"]}
+        command, url = fill(cleaned.get("command", ""), values), fill(cleaned.get("url", ""), values)
+        if command and settings.HUB.runner != "e2b" and which(command) is None:
+            self.add_error("command", f"“{command}” is not installed here.")
+        if url and (fault := url_fault(url)):
+            self.add_error("url", fault)
+        elif url:
+            self._check_address(cleaned, url)
+
+    def _check_address(self, cleaned: dict[str, Any], url: str) -> None:
+        place = host_and_port(url)
+        allowed: list[str] = cleaned.get("egress_allow", self.instance.egress_allow)
+        if cleaned.get("allow_address") and self.may_allow and place not in allowed:
+            allowed = cleaned["egress_allow"] = [*allowed, place]
+        if blocked := blocked_at(url, allowed):
+            remedy = "It is never opened." if is_never_opened(blocked.address) else self._remedy(place)
+            self.add_error("url", f"{blocked.host} is at {blocked.address}, which is not a public address. {remedy}")
+
+    def _remedy(self, place: str) -> str:
+        if self.may_allow:
+            return f"Tick “Allow this private address” to allow {place} for this upstream."
+        if settings.HUB.mode == "cloud":
+            return f"The installation would have to allow {place} (MCPHUB_EGRESS_ALLOW)."
+        return f"A hub admin can allow {place}."
+
     def _check_allowed(self, cleaned: Mapping[str, Any]) -> None:
         for entry in cleaned.get("egress_allow") or ():
             try:
                 parse_allowed(entry)
             except ValueError:
                 self.add_error("egress_allow", f"“{entry}” is not a host, address or network.")
-
-    def _check_variables(self, cleaned: Mapping[str, Any]) -> None:
-        known = {*cleaned["secret_variables"], *BUILT_IN}
-        texts = {
-            "url": [cleaned["url"]],
-            "command": [cleaned["command"]],
-            "args": cleaned["args"],
-            "secret_headers": cleaned["secret_headers"].values(),
-            "secret_env": cleaned["secret_env"].values(),
-        }
-        for field, values in texts.items():
-            for name in required_names(values):
-                if name not in known:
-                    self.add_error(field, f"The variable ${{{name}}} is not defined.")
-
-    def _check_place(self, cleaned: dict[str, Any]) -> None:
-        values = {"HOME": os.path.expanduser("~"), "DATA_DIR": "", **cleaned["secret_variables"]}
-        if cleaned["transport"] == TransportChoice.STDIO:
-            command = fill(cleaned["command"], values)
-            if settings.HUB.runner != "e2b" and which(command) is None:
-                self.add_error("command", f"“{command}” is not installed here.")
-            return
-        url = fill(cleaned["url"], values)
-        if fault := url_fault(url):
-            self.add_error("url", fault)
-        else:
-            self._check_address(cleaned, url)
-
-    def _check_address(self, cleaned: dict[str, Any], url: str) -> None:
-        place = host_and_port(url)
-        if cleaned.get("allow_address") and self.may_allow and place not in cleaned["egress_allow"]:
-            cleaned["egress_allow"] = [*cleaned["egress_allow"], place]
-        parts = urlsplit(url)
-        allow = (*settings.HUB.egress_allow, *self._allowed(cleaned))
-        try:
-            asyncio.run(_resolved(parts.hostname or "", parts.port or PORTS[parts.scheme], allow))
-        except EgressBlocked as blocked:
-            self.add_error(
-                "url", f"{blocked.host} is at {blocked.address}, which is not public. {self._remedy(place)}"
-            )
-        except (OSError, TimeoutError):
-            return  # A name that does not resolve now may later; the upstream's state will say so.
-
-    def _allowed(self, cleaned: Mapping[str, Any]) -> list[str]:
-        found: list[str] = cleaned["egress_allow"] if "egress_allow" in cleaned else self.instance.egress_allow
-        return found
 
     @property
     def may_allow(self) -> bool:
@@ -232,20 +239,8 @@ class UpstreamForm(OneOrgForm):
         """Whether this person may open private addresses: a hub admin, and not in cloud."""
         return bool(person and person.is_superuser) and settings.HUB.mode == "standalone"
 
-    def _remedy(self, place: str) -> str:
-        if self.may_allow:
-            return f"Tick “Allow this private address” to allow {place} for this upstream, if it is not link-local."
-        if settings.HUB.mode == "cloud":
-            return f"The installation would have to allow {place} (MCPHUB_EGRESS_ALLOW)."
-        return f"A hub admin can allow {place}."
-
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]  # Django's own hook, absent from the stubs
         for name in SECRETS:
             if f"secret_{name}" in self.cleaned_data:
                 setattr(self.instance, name, self.cleaned_data[f"secret_{name}"])
-
-
-async def _resolved(host: str, port: int, allow: tuple[str, ...]) -> list[str]:
-    async with asyncio.timeout(RESOLVE_S):
-        return await resolve(host, port, allow)

@@ -111,9 +111,9 @@ class Keeper:
         self.closing = True
         if self._task is not None:
             await aio.cancel(self._task)
-        until = clock.monotonic() + patience_s
-        while clock.monotonic() < until and any(each.calls for each in self._connections.values()):
-            await asyncio.sleep(0.05)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await asyncio.gather(*(each.drained() for each in self._connections.values()))
         await asyncio.gather(*(each.close() for each in self._connections.values()))
         await self._reach.close()
 

@@ -112,4 +112,4 @@ def _encodable(text: str) -> bool:
 
 def _label(kind: str, raw: Any) -> str:
     name = raw.get(IDENTITY[kind]) if isinstance(raw, dict) else None
-    return ascii(name)[1:81] if isinstance(name, str) else ""
+    return ascii(name)[1:-1][:80] if isinstance(name, str) else ""

@@ -207,11 +207,13 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
 
 def org_health(org_id: Any) -> list[UpstreamHealth]:
     """How each upstream of the org is, by slug."""
-    offered = Count(
-        "definitions", filter=Q(definitions__kind="tool", definitions__entries__isnull=False), distinct=True
-    )
-    rows = Upstream.objects.for_org(org_id).select_related("state").annotate(tools=offered)
+    rows = Upstream.objects.for_org(org_id).select_related("state").annotate(tools=offered_tools())
     return [_health(row) for row in rows]
+
+
+def offered_tools() -> Count:
+    """How many tools an upstream lists now, for anybody; an annotation of `Upstream` rows."""
+    return Count("definitions", filter=Q(definitions__kind="tool", definitions__entries__isnull=False), distinct=True)
 
 
 def _health(row: Any) -> UpstreamHealth:

@@ -6,8 +6,9 @@ import structlog
 
 from gateway.edge.incoming import Incoming
 from gateway.edge.reply import Reply
-from gateway.errors import Refused
+from gateway.errors import INVALID_REQUEST, Refused
 from gateway.types import GatewayCore, NotFound, Request, Unauthenticated, Unavailable
+from upstreams.errors import RpcError
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +26,8 @@ async def serve(core: GatewayCore, request: Request, reply: Reply) -> None:
     except Unavailable as unavailable:
         reply.outlet.headers += ((b"retry-after", b"%d" % unavailable.retry_after),)
         reply.error(unavailable.error, 503)
+    except NotFound:
+        reply.error(RpcError(INVALID_REQUEST, "Not found"), 404)
     except Refused as refused:
         reply.outlet.headers += tuple(refused.headers)
         reply.error(refused.error, refused.status)

@@ -177,6 +177,10 @@ class LimitedFactory(HTTPFactory):  # type: ignore[misc]  # Daphne is untyped
         channel.requestFactory = LimitedRequest
         return channel
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """Only HTTP/1.1 in the TLS handshake: the limits above know no other."""
+        return [b"http/1.1"]
+
 
 Hook = Callable[[], Awaitable[None]]
 

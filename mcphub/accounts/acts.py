@@ -9,9 +9,11 @@ from django.db import models
 from audit.services import record_act
 from mcphub.accounts.models import Org, User
 from mcphub.core.fields import EncryptedTextField
+from mcphub.core.keyring import KeyringError, keyring
 from mcphub.core.principal import OrgRef, Principal
 
 SECRET_NAMES: Final = frozenset({"password", "digest"})
+MARK: Final = "secret-mark"
 NOISE: Final = frozenset({"created_at", "config_version", "last_used_at", "last_used_from", "last_login"})
 
 
@@ -72,7 +74,7 @@ def record(
 
 
 def facts(row: models.Model) -> dict[str, Any]:
-    """The values of a row as JSON types, secrets as a mark that tells only whether one is set."""
+    """The values of a row as JSON types; a secret as a mark that shows whether it was replaced, and nothing else."""
     return {
         item.name: _fact(item, row)
         for item in row._meta.concrete_fields
@@ -90,7 +92,17 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[s
 
 
 def _fact(item: "models.Field[Any, Any]", row: models.Model) -> Any:
-    if isinstance(item, EncryptedTextField) or item.name in SECRET_NAMES:
-        return "set" if row.__dict__.get(item.attname) else "empty"
+    if isinstance(item, EncryptedTextField):
+        return _mark(item, row)
+    if item.name in SECRET_NAMES:
+        return "set" if item.value_from_object(row) else "empty"
     value = item.value_from_object(row)
     return value if isinstance(value, bool | int | str | list | dict | None) else str(value)
+
+
+def _mark(item: EncryptedTextField, row: models.Model) -> str:
+    try:
+        plain = item.value_from_object(row)
+    except KeyringError:
+        return "unreadable"
+    return f"set ({keyring().mac(MARK, item.dump(plain)).hex()[:8]})" if plain else "empty"

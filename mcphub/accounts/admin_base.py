@@ -1,30 +1,44 @@
 """The admin page of a model that belongs to orgs.
 
 A signed-in person sees the rows of orgs where they hold `view_right` and changes those of orgs where they hold
-`required_right`; hub admins cross orgs. Everything else answers as an unknown id does. Every change is on record.
+`required_right`; hub admins cross orgs. Everything else answers as an unknown id does. Every change is on record,
+and one that a service refuses (`services.Refused`) shows its reason.
+
+Unfold's row, detail and list actions are plain links: use them to go somewhere, never to change something. What
+changes rows is a Django action or a submit-line action, both of which are posted with a token.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.filters import RelatedFieldListFilter
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from unfold.admin import ModelAdmin, StackedInline, TabularInline
+from unfold.decorators import display as unfold_display
 
 from mcphub.accounts import acts
 from mcphub.accounts.acts import Actor
 from mcphub.accounts.models import Membership, Org, User
 from mcphub.accounts.roles import Right
 from mcphub.accounts.selectors import rights_by_org
+from mcphub.accounts.services import Refused
 from mcphub.core.fields import encrypted_fields, org_id_of
 from mcphub.core.peer import source_of
 
 Rights = dict[str, frozenset[Right]]
+Column = TypeVar("Column", bound=Callable[..., object])
+
+
+def pill(description: str, colours: Mapping[str, str]) -> Callable[[Column], Column]:
+    """Show a column's text as a coloured label: text → `success`, `info`, `warning` or `danger`."""
+    made: Callable[[Column], Column] = unfold_display(description=description, label=dict(colours))
+    return made
 
 
 def request_rights(request: HttpRequest) -> Rights:
@@ -39,6 +53,13 @@ def request_rights(request: HttpRequest) -> Rights:
 def orgs_allowing(request: HttpRequest, right: Right) -> frozenset[str]:
     """Ids of the orgs where the signed-in person holds `right`."""
     return frozenset(org_id for org_id, held in request_rights(request).items() if right in held)
+
+
+def orgs_with_record(request: HttpRequest) -> dict[str, str]:
+    """Orgs whose audit the signed-in person may read, slug by id; with "" for the installation's own acts."""
+    orgs = Org.objects.filter(pk__in=orgs_allowing(request, Right.READ_AUDIT))
+    found = {str(pk): slug for pk, slug in orgs.values_list("pk", "slug")}
+    return {**found, "": ""} if getattr(request.user, "is_superuser", False) else found
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -73,7 +94,7 @@ class OneOrgForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         own = self._own_org(cleaned)
-        for name, value in cleaned.items():
+        for name, value in list(cleaned.items()):
             rows = value if isinstance(value, models.QuerySet) else [value]
             if own and any(_org_of(row) not in {None, own} for row in rows if isinstance(row, models.Model)):
                 self.add_error(name, "This belongs to another org.")
@@ -98,7 +119,7 @@ def _org_of(row: models.Model) -> str | None:
 class ScopedChoices(RelatedFieldListFilter):
     """A filter over related rows that offers only those which the page itself may show."""
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[Any]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> list[Any]:
         visible = model_admin.get_queryset(request).order_by().values(f"{field.name}_id")
         return [(str(row.pk), str(row)) for row in field.related_model._default_manager.filter(pk__in=visible)]
 
@@ -127,7 +148,7 @@ class OrgScopedAdmin(_ScopedFields, ModelAdmin):  # type: ignore[misc]  # unfold
 
     required_right: ClassVar[Right]
     view_right: ClassVar[Right] = Right.VIEW_CONFIG
-    form: type[forms.BaseModelForm[Any]] = OneOrgForm
+    form: "type[forms.BaseModelForm[Any]]" = OneOrgForm
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return self.scoped(request, super().get_queryset(request), self.view_right)
@@ -146,21 +167,47 @@ class OrgScopedAdmin(_ScopedFields, ModelAdmin):  # type: ignore[misc]  # unfold
     def has_module_permission(self, request: HttpRequest) -> bool:
         return bool(orgs_allowing(request, self.view_right))
 
-    def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._may(request, self.view_right, obj) or self.has_change_permission(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self._may(request, self.required_right, None)
 
-    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._may(request, self.required_right, obj)
 
-    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_change_permission(request, obj)
 
-    def _may(self, request: HttpRequest, right: Right, obj: models.Model | None) -> bool:
+    def _may(self, request: HttpRequest, right: Right, obj: models.Model | str | None) -> bool:
+        """Whether the person holds `right` in the row's org, or in any; Unfold's actions give a row's id."""
         allowed = orgs_allowing(request, right)
-        return bool(allowed) if obj is None else _org_of(obj) in allowed
+        if obj is None:
+            return bool(allowed)
+        row = obj if isinstance(obj, models.Model) else self.get_object(request, str(obj))
+        return row is not None and _org_of(row) in allowed
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponseBase:
+        view = super().changelist_view
+        return self._or_refusal(request, lambda: view(request, extra_context))
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponseBase:
+        view = super().changeform_view
+        return self._or_refusal(request, lambda: view(request, object_id, form_url, extra_context))
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponseBase:
+        view = super().delete_view
+        return self._or_refusal(request, lambda: view(request, object_id, extra_context))
+
+    def _or_refusal(self, request: HttpRequest, view: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+        """A refused change shows its reason and changes nothing."""
+        try:
+            return view()
+        except Refused as refusal:
+            self.message_user(request, str(refusal), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> Any:
         raise Http404
@@ -198,14 +245,14 @@ class OrgScopedAdmin(_ScopedFields, ModelAdmin):  # type: ignore[misc]  # unfold
 
         return limited
 
-    def save_model(self, request: HttpRequest, obj: models.Model, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         before = self._stored(obj) if change else {}
         if not self._may(request, self.required_right, obj):
             raise PermissionDenied
         super().save_model(request, obj, form, change)
         self.record(request, obj, "change" if change else "create", before)
 
-    def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
         before = acts.facts(obj)
         self.record(request, obj, "delete", before, gone=True)
         super().delete_model(request, obj)
@@ -250,16 +297,16 @@ class _ScopedInline(_ScopedFields):
         page: OrgScopedAdmin = self.admin_site._registry[self.parent_model]
         return page
 
-    def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._page().has_view_permission(request, obj)
 
-    def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._page().has_change_permission(request, obj)
 
-    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._page().has_change_permission(request, obj)
 
-    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._page().has_change_permission(request, obj)
 
 

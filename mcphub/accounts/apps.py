@@ -1,13 +1,23 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
 from django.db.models.signals import m2m_changed
 
 
+class HubAdminConfig(admin_apps.AdminConfig):
+    default = False
+    default_site = "mcphub.accounts.admin_site.HubAdminSite"
+
+
 class AccountsConfig(AppConfig):
+    default = True
     name = "mcphub.accounts"
     label = "accounts"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from audit import access
+        from mcphub.accounts.admin_base import orgs_with_record
         from mcphub.accounts.versioned import many_to_many_changed
 
+        access.register(orgs_with_record)
         m2m_changed.connect(many_to_many_changed, dispatch_uid="accounts.versioned")

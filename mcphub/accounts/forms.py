@@ -18,7 +18,7 @@ class PasswordSignIn(forms.Form):
 
 
 class PickPerson(forms.Form):
-    email = forms.EmailField(label="E-mail", widget=forms.EmailInput(attrs={"autocomplete": "email"}))
+    email = forms.EmailField(label="E-mail", max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "email"}))
 
 
 class NewPassword(forms.Form):
@@ -56,7 +56,9 @@ class NewPassword(forms.Form):
 
 class FirstOwner(NewPassword):
     email = forms.EmailField(
-        label="Your e-mail", widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True})
+        label="Your e-mail",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
     )
     field_order = ("email", "password", "again")
 

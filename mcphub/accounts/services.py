@@ -7,7 +7,6 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import transaction
 
 from mcphub.accounts import acts, hooks
@@ -50,13 +49,19 @@ class NewKey:
         return f"<NewKey {self.row.name}>"
 
 
+def slug_fault(slug: str) -> str:
+    """Why no org may have this slug, or ""."""
+    if not is_slug(slug):
+        return f"{slug!r} is not a slug: 2–32 lower-case letters, digits and inner hyphens"
+    return f"{slug} is a word of the hub's own URLs" if slug in RESERVED else ""
+
+
 @transaction.atomic
 def create_org(slug: str, name: str = "", *, by: Actor = COMMAND_LINE) -> Org:
     """A new org with its built-in roles. Raises `Refused` for a bad or reserved slug, `Exists` for a taken one."""
-    if not is_slug(slug):
-        raise Refused(f"{slug!r} is not a slug: 2–32 lower-case letters, digits and inner hyphens")
-    if slug in RESERVED:
-        raise Refused(f"{slug} is a word of the hub's own URLs")
+    fault = slug_fault(slug)
+    if fault:
+        raise Refused(fault)
     if Org.objects.filter(slug=slug).exists():
         raise Exists(f"there is already an org {slug}")
     org = Org.objects.create(slug=slug, name=name or slug)
@@ -70,7 +75,7 @@ def create_user(email: str, name: str = "", *, hub_admin: bool = False, by: Acto
     """A new person without a password. Raises `Refused` for a bad address, `Exists` for a known one."""
     address = normal_email(email)
     try:
-        validate_email(address)
+        User._meta.get_field("email").run_validators(address)
     except ValidationError:
         raise Refused(f"{email!r} is not an e-mail address") from None
     if User.objects.filter(email=address).exists():

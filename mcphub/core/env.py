@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
-from mcphub.core import sources
+from mcphub.core import logs, sources
 from mcphub.core.flags import Flags, StartOptions
 from mcphub.core.limits import Limits
 
@@ -88,6 +88,24 @@ class HubSettings(BaseModel):
     def _home(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    @field_validator("trusted_proxies", mode="after")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            ipaddress.ip_network(entry, strict=False)
+        return value
+
+    @field_validator("log_level", mode="after")
+    @classmethod
+    def _levels(cls, value: str) -> str:
+        logs.levels(value)
+        return value
+
+    @field_validator("server_url", mode="after")
+    @classmethod
+    def _no_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
     @field_validator("limits", mode="before")
     @classmethod
     def _limits(cls, value: Any, info: ValidationInfo) -> Any:
@@ -112,6 +130,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def origin_of(url: str) -> str:
+    """`scheme://host[:port]` of a URL, or "" when it has none."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 _flags = Flags()
@@ -168,7 +192,13 @@ def _completed(hub: HubSettings) -> HubSettings:
     if hub.allow_stdio is None:
         changes["allow_stdio"] = standalone
     hub = hub.model_copy(update=changes)
-    return with_own_secrets(hub) if standalone else hub
+    if not standalone:
+        return hub
+    try:
+        return with_own_secrets(hub)
+    except OSError as error:
+        where = f"{hub.data_dir} ({hub.origin('data_dir')})"
+        raise SettingsFault((f"the data folder {where} cannot be used: {error.strerror}",)) from None
 
 
 def with_own_secrets(hub: HubSettings) -> HubSettings:

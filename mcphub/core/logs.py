@@ -15,11 +15,11 @@ LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MASK: Final = "•••"
 TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 SECRET_NAME: Final = re.compile(
-    r"authorization|cookie|password|passwd|secret|token|api[-_]?key|private[-_]?key|credential", re.I
+    r"authorization|cookie|password|passwd|secret|token|api[-_]?key|private[-_]?key|credential", re.IGNORECASE
 )
 SECRET_SHAPES: Final = (
     (re.compile(r"mcph_[a-z2-7]{16}_[a-z2-7]{4,}"), f"mcph_{MASK}"),
-    (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.I), rf"\1 {MASK}"),
+    (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {MASK}"),
     (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@"), rf"\1{MASK}@"),
 )
 QUIET: Final = {"celery": "WARNING", "kombu": "WARNING", "httpx": "WARNING", "httpx2": "WARNING", "asyncio": "ERROR"}

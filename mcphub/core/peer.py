@@ -34,6 +34,11 @@ def source_of(request: HttpRequest) -> str:
     return real_address(peer, request.META.get("HTTP_X_FORWARDED_FOR", ""), settings.HUB.trusted_proxies)
 
 
+def is_trusted(address: str, trusted: Sequence[str]) -> bool:
+    """Whether `address` is one of the trusted proxies (addresses and CIDRs)."""
+    return _is_in(address, trusted)
+
+
 def _is_in(address: str, networks: Sequence[str]) -> bool:
     found = _parsed(address)
     return found is not None and any(found in ipaddress.ip_network(item, strict=False) for item in networks)

@@ -45,14 +45,3 @@ class Principal:
     scope: KeyScope = KeyScope()
     attributes: Mapping[str, Any] = field(default_factory=lambda: NO_ATTRIBUTES)
     user_id: str | None = None
-
-    def facts(self) -> dict[str, Any]:
-        """The principal as conditions of policy see it: id, kind, label, org (slug), roles, attributes."""
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "label": self.label,
-            "org": self.org.slug,
-            "roles": sorted(self.roles),
-            "attributes": dict(self.attributes),
-        }

@@ -24,7 +24,12 @@ class EmbeddedWorkers:
 
     def __init__(self) -> None:
         self._worker: Any = WorkController(
-            app=app, pool="threads", concurrency=THREADS, without_gossip=True, without_mingle=True, without_heartbeat=True
+            app=app,
+            pool="threads",
+            concurrency=THREADS,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
         )
         self._beat: Any = EmbeddedService(app, thread=True)
         self._thread: Final = threading.Thread(target=self._worker.start, name="celery-worker", daemon=True)

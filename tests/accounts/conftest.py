@@ -1,11 +1,18 @@
 """Two orgs with an owner, an operator, a viewer and a member in one, and a stranger in the other."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from mcphub.accounts import services
 from mcphub.accounts.models import Membership, Org, User
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(settings: Any) -> None:
+    """Argon2 is slow by design; which hasher makes a password's hash is no matter of these tests."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.conftest import MODERN, call, eventually, events, modern_headers, post, seen, text_of
+from tests.gateway.conftest import MODERN, call, events, eventually, modern_headers, post, seen, text_of
 
 PREFIX = "io.modelcontextprotocol/"
 

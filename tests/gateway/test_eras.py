@@ -57,15 +57,12 @@ def test_the_envelope_is_judged_as_the_sdk_judges_it(drawn: tuple[dict[str, Any]
     message, headers = drawn
     expected = classify_inbound_request(copy.deepcopy(message), headers=headers)
     raw = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
-    try:
-        envelope = open_envelope(message, raw)
-    except Refused as refusal:
-        assert isinstance(expected, InboundLadderRejection)
-        assert refusal.error.code == expected.code
-        assert refusal.status == 400
+    if isinstance(expected, InboundLadderRejection):
+        with pytest.raises(Refused) as refusal:
+            open_envelope(message, raw)
+        assert (refusal.value.status, refusal.value.error.code) == (400, expected.code)
     else:
-        assert not isinstance(expected, InboundLadderRejection)
-        assert envelope.client.info == (expected.client_info or {})
+        assert open_envelope(message, raw).client.info == (expected.client_info or {})
         assert "_meta" not in message["params"]
 
 
@@ -131,13 +128,17 @@ def test_texts_read_back_as_they_were(id_: Any, result: Any, params: dict[str, A
     assert error["id"] is None
 
 
+def judged(message: Any) -> Any:
+    try:
+        return kind_of(message)
+    except Refused as refusal:
+        return refusal.status, refusal.error.code
+
+
 @given(JSON)
 def test_no_json_value_breaks_the_classification(value: Any) -> None:
     for message in (value, {"jsonrpc": "2.0", "method": value}, {"jsonrpc": "2.0", "id": value, "result": {}}):
-        try:
-            assert kind_of(message) in ("request", "notification", "response")
-        except Refused as refusal:
-            assert (refusal.status, refusal.error.code) == (400, -32600)
+        assert judged(message) in ("request", "notification", "response", (400, -32600))
 
 
 @given(st.dictionaries(st.sampled_from(["progressToken", "traceparent", "tracestate", "x"]), JSON, max_size=4))

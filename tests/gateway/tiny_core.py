@@ -44,6 +44,9 @@ class TinyCore:
             raise NotFound
         return person
 
+    async def fresh(self) -> None:
+        return
+
     async def notified(self, note: Notification) -> None:
         self.notes.append(note.method)
 

@@ -75,14 +75,12 @@ class DefinitionAdmin(RecordedAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                is_offered=Exists(CatalogueEntry.objects.filter(definition=OuterRef("pk"))),
-                risk_now=Coalesce(NullIf(F("risk_override"), Value("")), F("current__risk"), Value("write")),
-            )
+        rows: QuerySet[Any] = super().get_queryset(request)
+        annotated: QuerySet[Any] = rows.annotate(
+            is_offered=Exists(CatalogueEntry.objects.filter(definition=OuterRef("pk"))),
+            risk_now=Coalesce(NullIf(F("risk_override"), Value("")), F("current__risk"), Value("write")),
         )
+        return annotated
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Definitions come from upstreams."""
@@ -92,7 +90,12 @@ class DefinitionAdmin(RecordedAdmin):
         """The ledger is kept."""
         return False
 
-    @display(description="Risk", ordering="risk_now", label=COLOURS)
+    def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "risk_override":
+            kwargs["choices"] = [("", "as found"), *RiskChoice.choices]
+        return super().formfield_for_choice_field(db_field, request, **kwargs)
+
+    @display(description="Risk", ordering="risk_now", label=COLOURS)  # type: ignore[untyped-decorator]  # unfold ships no types
     def risk_pill(self, row: Any) -> str:
         return str(row.risk_now)
 

@@ -3,15 +3,16 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.text import Truncator
+from django.utils.timesince import timesince
 from django.views.decorators.http import require_POST
 from unfold.decorators import action, display
 
-from mcphub.accounts.admin_base import actor_of
+from mcphub.accounts.admin_base import actor_of, orgs_allowing
 from mcphub.accounts.models import User
 from upstreams import acts, services
 from upstreams.forms import UpstreamForm
@@ -21,6 +22,9 @@ from upstreams.pages.recorded import RecordedAdmin, dash
 from upstreams.selectors import config_fault, offered_tools
 
 COLOURS = {"up": "success", "connecting": "info", "down": "danger", "unusable": "danger", "stopped": "warning"}
+# What the page's script evaluates; on a page to look at only, there is no field to ask.
+OVER_HTTP = "typeof transport === 'undefined' || transport != 'stdio'"
+AS_COMMAND = "typeof transport === 'undefined' || transport == 'stdio'"
 ASKS = {"refresh": services.mark_refresh_due, "restart": services.mark_restart_due}
 ASKED = {"refresh": "will be listed again", "restart": "will be connected anew"}
 
@@ -34,11 +38,15 @@ class UpstreamAdmin(RecordedAdmin):
     search_fields = ("slug", "name", "url", "command")
     actions = ("refresh", "restart", "switch_on", "switch_off")
     actions_list = ("import_servers",)
+    prepopulated_fields = {"slug": ("name",)}
     compressed_fields = True
     warn_unsaved_form = True
     change_form_outer_before_template = "admin/upstreams/upstream/status.html"
+    conditional_fields = dict.fromkeys(
+        ("url", "allow_address", "secret_headers", "egress_allow"), OVER_HTTP
+    ) | dict.fromkeys(("command", "args", "secret_env"), AS_COMMAND)
     fieldsets = (
-        (None, {"fields": (("name", "slug"), "org", "enabled")}),
+        (None, {"fields": ("org", ("name", "slug"), "enabled")}),
         ("How it is reached", {"fields": ("transport", "url", "allow_address", "command", "args")}),
         ("What it is given", {"fields": ("secret_headers", "secret_env", "secret_variables")}),
         (
@@ -59,7 +67,9 @@ class UpstreamAdmin(RecordedAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).annotate(tools_offered=offered_tools())
+        rows: QuerySet[Any] = super().get_queryset(request)
+        annotated: QuerySet[Any] = rows.annotate(tools_offered=offered_tools())
+        return annotated
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change, **kwargs)
@@ -71,6 +81,8 @@ class UpstreamAdmin(RecordedAdmin):
         hidden = set() if self._may_allow(request) else {"allow_address"}
         if obj is not None and not self.has_change_permission(request, obj):
             hidden |= {"secret_headers", "secret_env", "secret_variables", "allow_address"}
+        if obj is not None and not self._several_orgs(request):
+            hidden.add("org")
         return [
             (title, {**options, "fields": [name for name in options["fields"] if name not in hidden]})
             for title, options in fieldsets
@@ -93,14 +105,16 @@ class UpstreamAdmin(RecordedAdmin):
         return super().has_change_permission(request, row)
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        several = self.get_queryset(request).order_by().values("org").distinct().count() > 1
-        return tuple(name for name in self.list_display if several or name != "org")
+        return tuple(name for name in self.list_display if name != "org" or self._several_orgs(request))
+
+    def _several_orgs(self, request: HttpRequest) -> bool:
+        return len(orgs_allowing(request, self.view_right)) > 1
 
     @admin.display(description="Upstream", ordering="slug")
     def title(self, row: Upstream) -> str:
         return row.slug if row.name == row.slug else f"{row.slug} — {row.name}"
 
-    @display(description="State", ordering="state__state", label=COLOURS)
+    @display(description="State", ordering="state__state", label=COLOURS)  # type: ignore[untyped-decorator]  # unfold ships no types
     def state_pill(self, row: Upstream) -> str:
         return state_of(row)
 
@@ -108,7 +122,7 @@ class UpstreamAdmin(RecordedAdmin):
     def tools(self, row: Any) -> Any:
         if not row.tools_offered:
             return dash("")
-        return format_html('<a href="{}">{}</a>', definitions_url(row), row.tools_offered)
+        return format_html('<a class="hub-link" href="{}">{}</a>', definitions_url(row), row.tools_offered)
 
     @admin.display(description="What is wrong")
     def trouble(self, row: Upstream) -> Any:
@@ -116,11 +130,12 @@ class UpstreamAdmin(RecordedAdmin):
 
     @admin.display(description="Last answer", ordering="state__last_ok_at", empty_value="–")
     def last_ok(self, row: Upstream) -> Any:
-        return row.state.last_ok_at
+        at = row.state.last_ok_at
+        return at and f"{timesince(at, depth=1)} ago"
 
-    def save_model(self, request: HttpRequest, obj: Upstream, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        if change and "trusted" in form.changed_data:
+        if isinstance(obj, Upstream) and change and "trusted" in form.changed_data:
             services.reclassify(obj)
 
     @admin.action(description="List definitions again")
@@ -154,7 +169,7 @@ class UpstreamAdmin(RecordedAdmin):
         if owned := rows.exclude(source="").values_list("slug", flat=True):
             self.message_user(request, f"Left alone, a servers file owns them: {', '.join(owned)}.", messages.WARNING)
 
-    @action(description="Import servers", url_path="import-servers", icon="upload", permissions=["add"])
+    @action(description="Import servers", url_path="import-servers", icon="upload", permissions=["add"])  # type: ignore[untyped-decorator]  # unfold ships no types
     def import_servers(self, request: HttpRequest) -> HttpResponse:
         return import_page(self, request)
 

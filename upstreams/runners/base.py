@@ -35,7 +35,9 @@ class Process(Protocol):
 class Runner(Protocol):
     """Starts processes at one level of isolation."""
 
-    level: str
+    @property
+    def level(self) -> str:
+        """What is promised of isolation: `none` for a plain subprocess."""
 
     async def start(self, command: Command) -> Process:
         """Raises `Unreachable` that names a missing command or says why it cannot start."""

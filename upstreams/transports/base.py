@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 from mcphub.core import aio
-from upstreams.errors import Lost, ProtocolFault, RpcError, UpstreamError
+from upstreams.errors import ProtocolFault, RpcError, UpstreamError
 from upstreams.transports import wire
 from upstreams.transports.patience import Patience
 from upstreams.types import Answer, Era, Exchange
@@ -15,6 +15,15 @@ INTERNAL_ERROR: Final = -32603
 PROGRESS: Final = "notifications/progress"
 CANCELLED: Final = "notifications/cancelled"
 OF_THE_EXCHANGE: Final = frozenset({"notifications/message"})
+
+UNTIED: Final = RpcError(METHOD_NOT_FOUND, "No call is under way that this request could belong to")
+BUSY: Final = RpcError(INTERNAL_ERROR, "Too many requests at once")
+
+ASKABLE: Final[Mapping[str, str]] = {
+    "sampling/createMessage": "sampling",
+    "elicitation/create": "elicitation",
+    "roots/list": "roots",
+}
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -40,6 +49,11 @@ class QuietSink:
 
 
 QUIET: Final = QuietSink()
+
+
+def declared(method: str, capabilities: Mapping[str, Any]) -> bool:
+    """Whether a connection that declared `capabilities` may be asked `method`."""
+    return ASKABLE.get(method) in capabilities
 
 
 def own(method: str, params: dict[str, Any] | None = None) -> Exchange:
@@ -116,8 +130,3 @@ def answer_of(message: wire.Message, era: Era) -> Answer:
     if message.error is not None:
         return Answer(era, error=wire.error_of(message.error))
     return Answer(era, wire.result_of(message))
-
-
-def lost_because(text: str) -> Lost:
-    """A `Lost` for a call that had been sent."""
-    return Lost(f"{text} The call may have taken effect.")

@@ -12,18 +12,18 @@ from contextlib import nullcontext
 from typing import Any, Final
 
 from mcphub.core import aio, clock
+from mcphub.core.limits import Limits
 from upstreams.errors import Lost, ProtocolFault, RpcError, TimedOut, Unreachable, UpstreamError
 from upstreams.transports import base, wire
 from upstreams.transports.base import Underway, Watcher
 from upstreams.transports.envelope import params_for
+from upstreams.transports.losses import lost_because
 from upstreams.transports.patience import Patience
 from upstreams.types import Answer, Era, Exchange, ServerFacts, UpstreamSpec
 
 ABANDONED_S: Final = 10
 MAX_REPLIES: Final = 32
 OPENING: Final = frozenset({"initialize", "server/discover"})
-UNTIED: Final = RpcError(base.METHOD_NOT_FOUND, "No call is under way that this request could belong to")
-BUSY: Final = RpcError(base.INTERNAL_ERROR, "Too many requests at once")
 
 
 class Multiplexed:
@@ -31,14 +31,15 @@ class Multiplexed:
 
     facts: ServerFacts
 
-    def __init__(self, spec: UpstreamSpec, watcher: Watcher, *, exclusive: bool, noise_lines: int) -> None:
+    def __init__(self, spec: UpstreamSpec, watcher: Watcher, limits: Limits, capabilities: Mapping[str, Any]) -> None:
         self.spec = spec
         self.era: Era = "handshake"
         self.ended: UpstreamError | None = None
         self.noise = 0
         self._watcher = watcher
-        self._turn = asyncio.Lock() if exclusive else None
-        self._noise_lines = noise_lines
+        self._capabilities = capabilities
+        self._turn = asyncio.Lock() if capabilities else None
+        self._noise_lines = limits.noise_lines
         self._noise_run = 0
         self._last_id = 0
         self._underway: dict[int, Underway] = {}
@@ -94,7 +95,7 @@ class Multiplexed:
                 self._abandon(under)
             raise
         except OSError as error:
-            raise base.lost_because("The upstream went away.") from error
+            raise lost_because("The upstream went away.") from error
         finally:
             self._underway.pop(under.id, None)
             under.close()
@@ -158,10 +159,10 @@ class Multiplexed:
             self._reply(id, {})
             return
         under = self._sole()
-        if under is None:
-            self._reply(id, UNTIED)
+        if under is None or not base.declared(message.method, self._capabilities):
+            self._reply(id, base.UNTIED)
         elif len(under.asked) >= MAX_REPLIES or id in under.asked:
-            self._reply(id, BUSY)
+            self._reply(id, base.BUSY)
         else:
             try:
                 under.ask(id, message.method, message.arguments(), self._send_quietly)
@@ -218,4 +219,4 @@ class Multiplexed:
         if self.ended is None:
             self.ended = Lost("The connection was closed by the hub.")
             for under in self._underway.values():
-                under.fail(base.lost_because("The connection to the upstream was closed."))
+                under.fail(lost_because("The connection to the upstream was closed."))

@@ -1,9 +1,10 @@
 """How a connection begins in each era: `initialize` (handshake) or `server/discover` (modern)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
+from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
 
 from upstreams.errors import ProtocolFault, RpcError, UpstreamFailed
 from upstreams.transports.base import own
@@ -11,8 +12,14 @@ from upstreams.transports.envelope import HUB_INFO
 from upstreams.types import HANDSHAKE_REVISIONS, MODERN, Answer, Exchange, ServerFacts
 
 OFFERED: Final = HANDSHAKE_REVISIONS[-1]
+HEADER_MISMATCH: Final = -32020
+MISSING_CAPABILITY: Final = -32021
 UNSUPPORTED_VERSION: Final = -32022
-MODERN_ERRORS: Final = frozenset({-32020, -32021, UNSUPPORTED_VERSION})
+MODERN_ERRORS: Final = frozenset({HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION})
+
+
+class SpeaksModern(UpstreamFailed):
+    """The handshake was refused in a way that only an upstream of the modern era knows."""
 
 
 def initialize(capabilities: Mapping[str, Any]) -> Exchange:
@@ -27,6 +34,8 @@ def discover() -> Exchange:
 
 def handshake_facts(answer: Answer) -> ServerFacts:
     """What `initialize` answered. Raises `UpstreamFailed` for its error, `ProtocolFault` for a bad result."""
+    if answer.error is not None and answer.error.code in MODERN_ERRORS:
+        raise SpeaksModern("The upstream speaks only the modern era.")
     if answer.error is not None:
         raise UpstreamFailed(f"The upstream refused to start a session (error {answer.error.code}).")
     result = _object(answer.result)
@@ -61,9 +70,19 @@ def modern_facts(answer: Answer) -> ServerFacts | None:
     )
 
 
-def is_modern_refusal(error: RpcError | None) -> bool:
-    """Whether this error can only come from an upstream that knows the modern era."""
-    return error is not None and error.code in MODERN_ERRORS
+def is_about_the_hop(error: RpcError) -> bool:
+    """Whether this error speaks of what the hub itself adds, so that no client may see it as its own."""
+    return error.code in (HEADER_MISMATCH, UNSUPPORTED_VERSION)
+
+
+def param_headers(tools: Iterable[Mapping[str, Any]]) -> dict[str, dict[tuple[str, ...], str]]:
+    """Tool name → where the arguments stand that are mirrored in `Mcp-Param-*` headers (2026-07-28)."""
+    found = {}
+    for tool in tools:
+        schema = tool.get("inputSchema")
+        if find_invalid_x_mcp_header(schema) is None and (annotated := x_mcp_header_map(schema)):
+            found[str(tool.get("name"))] = annotated
+    return found
 
 
 def _object(result: bytes) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from upstreams.errors import TimedOut
+from upstreams.transports.losses import MAY_HAVE_RUN
 
 
 class Patience:
@@ -49,4 +50,4 @@ class Patience:
         try:
             await self._timer.__aexit__(kind, error, trace)
         except TimeoutError:
-            raise TimedOut("The upstream did not answer in time. The call may have taken effect.") from None
+            raise TimedOut(f"The upstream did not answer in time. {MAY_HAVE_RUN}") from None

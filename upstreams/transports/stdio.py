@@ -1,14 +1,14 @@
 """MCP over the standard streams of a process: one JSON-RPC message a line, concurrent by id."""
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from mcphub.core import aio
 from mcphub.core.limits import Limits
 from upstreams.errors import TooLarge, UpstreamError
 from upstreams.runners.base import Process
-from upstreams.transports import base
 from upstreams.transports.base import Watcher
+from upstreams.transports.losses import lost_because
 from upstreams.transports.multiplexed import Multiplexed
 from upstreams.types import ServerFacts, UpstreamSpec
 
@@ -49,9 +49,9 @@ class StdioLink(Multiplexed):
     facts: ServerFacts
 
     def __init__(
-        self, spec: UpstreamSpec, process: Process, watcher: Watcher, limits: Limits, *, exclusive: bool
+        self, spec: UpstreamSpec, process: Process, watcher: Watcher, limits: Limits, capabilities: Mapping[str, Any]
     ) -> None:
-        super().__init__(spec, watcher, exclusive=exclusive, noise_lines=limits.noise_lines)
+        super().__init__(spec, watcher, limits, capabilities)
         self._process = process
         self._lines = Lines(limits.result_bytes)
         self._reader = aio.spawn(self._read(), name=f"stdio {spec.slug}")
@@ -78,7 +78,7 @@ class StdioLink(Multiplexed):
             if self.ended is not None:
                 return
         how = await self._process.ended()
-        self.finish(with_complaint(base.lost_because(f"The upstream's process ended ({how})."), self.stderr_tail()))
+        self.finish(with_complaint(lost_because(f"The upstream's process ended ({how})."), self.stderr_tail()))
 
 
 def with_complaint(error: UpstreamError, stderr: str) -> UpstreamError:

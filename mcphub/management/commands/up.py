@@ -1,41 +1,150 @@
 """`up`: the standalone hub in one process."""
 
 import argparse
+import json
+import socket
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError
 
-from gateway.server.drain import drain
 from gateway.server.sockets import CannotListen, listen
-from mcphub.standalone import bootstrap
+from mcphub.accounts.models import Org
+from mcphub.checks import TAG
+from mcphub.core.starting import CannotStart, check_keys
+from mcphub.standalone import bootstrap, servers
+from mcphub.standalone.banner import Welcome
+from mcphub.standalone.servers import BadServers, Brought
 
 
 class Command(BaseCommand):
     help = "Run the standalone hub: tables, first key, web, worker and beat in this one process."
+    requires_system_checks = [TAG]
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--host", help="address to listen on (default: MCPHUB_HOST, 127.0.0.1)")
-        parser.add_argument("--port", help="port to listen on (default: MCPHUB_PORT, 8080)")
+        parser.add_argument("--port", help="port to listen on, 0 for any free one (default: MCPHUB_PORT, 8080)")
         parser.add_argument("--data-dir", help="folder for database and secrets (default: MCPHUB_DATA_DIR)")
-        parser.add_argument("--api-key", help="text of the owner's key (default: MCPHUB_ADMIN_KEY, or a new one)")
+        parser.add_argument("--api-key", help="text of the owner's key (default: MCPHUB_ADMIN_KEY, or a random one)")
+        parser.add_argument("--config", type=Path, metavar="FILE", help="servers to bring along (mcpServers JSON)")
+        parser.add_argument("--hot-reload", action="store_true", help="follow changes of the --config file")
+        parser.add_argument("--server-type", choices=("stdio", "sse", "streamable-http"), help="of the one behind --")
+        parser.add_argument(
+            "--header", type=_headers, default={}, metavar="JSON", help="headers for the URL behind --"
+        )
+        parser.add_argument(
+            "--env", type=_pair, action="append", default=[], metavar="K=V", help="for the command behind --"
+        )
+        parser.add_argument("--path-prefix", help="serve everything below this path")
+        parser.add_argument("--root-path", help="path that a proxy in front cuts off")
+        parser.add_argument(
+            "--ssl-certfile", type=_file, metavar="FILE", help="serve TLS with this certificate chain (PEM)"
+        )
+        parser.add_argument(
+            "--ssl-keyfile", type=_file, metavar="FILE", help="its private key, when in a file of its own"
+        )
+        parser.add_argument("--no-auth", action="store_true", help="let everybody on this machine in (loopback only)")
+        parser.add_argument(
+            "--ephemeral", action="store_true", help="keep the data in a folder that is gone at the end"
+        )
+        parser.add_argument("--demo", action="store_true", help="bring a bundled demo server along")
+        parser.add_argument("server", nargs="*", help="-- COMMAND ARG… or -- URL: serve this one alone, un-prefixed")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        brought = _brought(options)
         try:
             sock = listen(settings.HUB.host, settings.HUB.port)
-        except CannotListen as fault:
+            self._run(sock, brought, options)
+        except (CannotListen, CannotStart, BadServers) as fault:
             raise CommandError(str(fault)) from None
+
+    def _run(self, sock: socket.socket, brought: Brought, options: dict[str, Any]) -> None:
         bootstrap.migrate()
-        key = bootstrap.first_key(settings.HUB.admin_key)
-        from gateway.server.daphne import DrainingServer
-        from mcphub import asgi
+        check_keys()
+        org = bootstrap.default_org()
+        path = servers.file_of(brought)
+        if path is not None:
+            for warning in servers.take_over(org, path).warnings:
+                self.stderr.write(f"{path}: {warning}")
+        if brought.words:
+            servers.check_single(org)
 
-        async def start() -> None:
-            await asgi.start()
-            url = f"http://{settings.HUB.host}:{sock.getsockname()[1]}{settings.START.script_name}"
-            self.stdout.write(
-                f"Dashboard  {url}/\nMCP        {url}/mcp\n" + (f"Key        {key.plain}\n" if key.plain else "")
-            )
-            self.stdout.flush()
+        from mcphub.standalone.hub import Hub  # Twisted's reactor and the application load here, once all is well
 
-        DrainingServer(asgi.application, drain(), settings.HUB.limits, sock, start, asgi.stop).run()
+        hub = Hub(sock, lambda: self._welcome(org, public_url(sock)), org)
+        hub.servers_file = path.resolve() if path and options["hot_reload"] else None
+        hub.certfile, hub.keyfile = options["ssl_certfile"], options["ssl_keyfile"]
+        hub.run()
+
+    def _welcome(self, org: Org, url: str) -> None:
+        """Make the first key where there is none, as late as this: a key that nobody saw would be lost."""
+        key = bootstrap.first_key(org, settings.HUB.admin_key)
+        self.stdout.write(Welcome(url, key, settings.START.no_auth).text())
+        self.stdout.flush()
+
+
+def public_url(sock: socket.socket) -> str:
+    """Where people reach this hub, without a slash at the end: as set, else as it listens."""
+    if settings.HUB.server_url:
+        return str(settings.HUB.server_url)
+    host, port = sock.getsockname()[:2]
+    name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104  # compared only
+    return f"{'https' if settings.START.tls else 'http'}://{name}:{port}{settings.START.script_name}"
+
+
+def _brought(options: dict[str, Any]) -> Brought:
+    words = tuple(options["server"])
+    brought = Brought(
+        config=options["config"],
+        words=words,
+        server_type=options["server_type"] or "",
+        headers=options["header"],
+        env=dict(options["env"]),
+        demo=options["demo"],
+    )
+    for fault in _misfits(brought, options):
+        raise CommandError(fault, returncode=2)
+    return brought
+
+
+def _misfits(brought: Brought, options: dict[str, Any]) -> Iterable[str]:
+    """Flags that do not go together."""
+    if options["hot_reload"] and not brought.config:
+        yield "--hot-reload follows a file: name it with --config."
+    if brought.config and brought.words:
+        yield "--config and a server behind -- do not go together: on /mcp one server stands alone."
+    if brought.headers and not brought.is_url:
+        yield "--header goes with a URL behind --."
+    if brought.env and (brought.is_url or not brought.words):
+        yield "--env goes with a command behind --."
+    if brought.server_type and not brought.words:
+        yield "--server-type describes the server behind --, and there is none."
+    elif brought.server_type and (brought.server_type == "stdio") == brought.is_url:
+        yield f"--server-type {brought.server_type} does not go with {brought.words[0]}."
+    if options["ssl_keyfile"] and not options["ssl_certfile"]:
+        yield "--ssl-keyfile needs --ssl-certfile."
+
+
+def _headers(text: str) -> dict[str, str]:
+    try:
+        headers = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+        raise argparse.ArgumentTypeError('must be an object of texts, as {"X-Team": "blue"}')
+    return headers
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, not {text!r}")
+    return name, value
+
+
+def _file(text: str) -> str:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return text

@@ -1,0 +1,69 @@
+"""The standalone hub: web, worker and beat in one process, on Daphne."""
+
+import asyncio
+import shutil
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from gateway.server.daphne import DrainingServer
+from gateway.server.drain import drain
+from mcphub import asgi
+from mcphub.accounts.models import Org
+from mcphub.core.aio import cancel, in_thread, spawn
+from mcphub.standalone.hotreload import follow
+
+if TYPE_CHECKING:
+    from mcphub.standalone.workers import EmbeddedWorkers
+
+
+@dataclass(slots=True)
+class Hub:
+    """One run. `welcome` is called in a thread once all is well; `servers_file` is followed while it runs."""
+
+    sock: socket.socket
+    welcome: Callable[[], None]
+    org: Org
+    servers_file: Path | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+    _workers: "EmbeddedWorkers | None" = None
+
+    def run(self) -> None:
+        """Serve until a signal, then drain."""
+        limits = settings.HUB.limits
+        server = DrainingServer(asgi.application, drain(), limits, self.sock, self._start, self._stop)
+        try:
+            server.run(self.certfile, self.keyfile)
+        finally:
+            if settings.START.ephemeral:
+                shutil.rmtree(settings.HUB.data_dir, ignore_errors=True)
+
+    async def _start(self) -> None:
+        await asgi.start()
+        if self.servers_file is not None:
+            await self._watch(self.servers_file)
+        await in_thread(self.welcome)
+        self._tasks.append(spawn(in_thread(self._start_workers), name="start-workers"))
+
+    def _start_workers(self) -> None:
+        from mcphub.standalone.workers import EmbeddedWorkers  # Celery loads while the hub serves already
+
+        self._workers = EmbeddedWorkers()
+        self._workers.start()
+
+    async def _watch(self, path: Path) -> None:
+        started = asyncio.Event()
+        self._tasks.append(spawn(follow(self.org, path, started), name="hot-reload"))
+        await started.wait()
+
+    async def _stop(self) -> None:
+        await cancel(*self._tasks)
+        await asgi.stop()
+        if self._workers is not None:
+            await in_thread(self._workers.stop)

@@ -1,0 +1,7 @@
+"""Admin pages of roles, grants and rules."""
+
+from policies.pages.grant import GrantAdmin
+from policies.pages.role import RoleAdmin
+from policies.pages.rule import RuleAdmin
+
+__all__ = ["GrantAdmin", "RoleAdmin", "RuleAdmin"]

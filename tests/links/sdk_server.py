@@ -1,0 +1,90 @@
+"""An upstream written with the official SDK. Run as a program: `python sdk_server.py stdio|http|sse [PORT]`.
+
+`http` listens on a free port and prints it as its first line on stdout. Over HTTP it speaks both eras.
+"""
+
+import asyncio
+import socket
+import sys
+from typing import Annotated, Any
+
+import uvicorn
+from mcp.server.mcpserver import Context, MCPServer
+from pydantic import BaseModel, Field
+
+server = MCPServer("sdk", instructions="For tests.")
+
+
+class Colour(BaseModel):
+    colour: str
+
+
+@server.tool(annotations={"readOnlyHint": True})
+def echo(text: str) -> str:
+    """Say it again."""
+    return text
+
+
+@server.tool()
+async def slow(seconds: float, ctx: Context[Any, Any]) -> str:
+    """Wait, and note when the wait is cut short."""
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        print("cancelled", file=sys.stderr, flush=True)
+        raise
+    return "done"
+
+
+@server.tool()
+async def count(to: int, ctx: Context[Any, Any]) -> str:
+    """Report progress on the way."""
+    for step in range(to):
+        await ctx.report_progress(step + 1, to, f"step {step + 1}")
+    return str(to)
+
+
+@server.tool()
+async def grow(ctx: Context[Any, Any]) -> str:
+    """Gain a tool and say so."""
+    server.add_tool(lambda: "new", name="fresh", description="New.")
+    await ctx.notify_tools_changed()
+    await ctx.session.send_tool_list_changed()
+    return "grown"
+
+
+@server.tool()
+async def favourite(ctx: Context[Any, Any]) -> str:
+    """Ask the client."""
+    answer = await ctx.elicit("Which colour?", Colour)
+    return f"{answer.action} {answer.data.colour if answer.action == 'accept' else ''}"
+
+
+@server.tool()
+def region(where: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
+    """A tool with a mirrored argument."""
+    return where
+
+
+@server.resource("thing://one")
+def one() -> str:
+    return "one"
+
+
+@server.prompt()
+def greet(name: str) -> str:
+    return f"Hello {name}"
+
+
+def main(mode: str) -> None:
+    if mode == "stdio":
+        server.run()
+        return
+    listener = socket.create_server(("127.0.0.1", int(sys.argv[2]) if len(sys.argv) > 2 else 0))
+    print(listener.getsockname()[1], flush=True)
+    app = server.sse_app() if mode == "sse" else server.streamable_http_app()
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,83 @@
+"""Server-sent events (WHATWG HTML, section 9.2), cut from a byte stream with bounded memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from upstreams.errors import ProtocolFault, TooLarge
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event; `kind` is "message" unless the stream named another."""
+
+    data: bytes
+    kind: str = "message"
+
+
+class EventReader:
+    """Feed it pieces; it yields whole events and keeps the last event id and the asked reconnection time."""
+
+    def __init__(self, event_bytes: int, stream_bytes: int) -> None:
+        self.last_id = ""
+        self.retry_s: float | None = None
+        self._event_bytes = event_bytes
+        self._left = stream_bytes
+        self._rest = bytearray()
+        self._data: list[bytes] = []
+        self._size = 0
+        self._kind = ""
+
+    def after(self, before: "EventReader") -> Self:
+        """Go on after a stream that ended: its last event id and reconnection time still hold."""
+        self.last_id, self.retry_s = before.last_id, before.retry_s
+        return self
+
+    def feed(self, piece: bytes) -> Iterator[Event]:
+        """The events that `piece` completes. Raises `TooLarge` and `ProtocolFault`."""
+        self._left -= len(piece)
+        if self._left < 0:
+            raise TooLarge("The upstream sent more than the limit for one answer.")
+        self._rest += piece
+        if b"\n" not in piece and b"\r" not in piece:
+            self._check(len(self._rest))
+            return
+        text = bytes(self._rest)
+        held = text.endswith(b"\r")
+        lines = text[: -1 if held else None].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._rest = bytearray(lines.pop() + (b"\r" if held else b""))
+        for line in lines:
+            if line:
+                self._field(line)
+            elif event := self._dispatch():
+                yield event
+
+    def _field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+            self._size += len(value)
+            self._check(self._size)
+        elif name == b"event":
+            self._kind = _text(value)
+        elif name == b"id" and b"\0" not in value:
+            self.last_id = _text(value)
+        elif name == b"retry" and value.isdigit() and len(value) < 8:
+            self.retry_s = int(value) / 1000
+
+    def _dispatch(self) -> Event | None:
+        data, kind = self._data, self._kind
+        self._data, self._kind, self._size = [], "", 0
+        return Event(b"\n".join(data), kind or "message") if data else None
+
+    def _check(self, size: int) -> None:
+        if size > self._event_bytes:
+            raise TooLarge("The upstream sent an event over the size limit.")
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ProtocolFault("The upstream's event stream is not UTF-8.") from error

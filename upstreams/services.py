@@ -12,7 +12,7 @@ from mcphub.accounts.acts import Actor
 from mcphub.core.clock import now
 from mcphub.core.keyring import KeyringError
 from upstreams import acts
-from upstreams.applying import ImportRefused, SyncReport, apply_import, drop_other_sources, sync_document, sync_file
+from upstreams.applying import ImportRefused, SyncReport, apply_import, sync_file
 from upstreams.catalogue import StoreReport, forget_holder, reclassify, store_catalogue
 from upstreams.importing import ImportPlan, plan_import
 from upstreams.models import Definition, Upstream, UpstreamState
@@ -24,7 +24,6 @@ __all__ = [
     "StoreReport",
     "SyncReport",
     "apply_import",
-    "drop_other_sources",
     "forget_holder",
     "mark_refresh_due",
     "mark_restart_due",
@@ -34,7 +33,6 @@ __all__ = [
     "set_definitions_enabled",
     "set_enabled",
     "store_catalogue",
-    "sync_document",
     "sync_file",
     "take_refresh",
     "take_restart",

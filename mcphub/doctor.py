@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from mcphub.accounts.models import ApiKey
 from mcphub.checks import start_faults
 from mcphub.core.env import HubSettings
 from mcphub.core.keyring import keyring
+from mcphub.core.limits import Limits
 from mcphub.core.schema import is_migrated
 from mcphub.core.starting import missing_keys
 from upstreams.models import Upstream, UpstreamState
@@ -55,6 +56,10 @@ def _shown(value: Any, *, secret: bool) -> str:
         return ""
     if secret:
         return MASK
+    if isinstance(value, Limits):
+        usual = Limits()
+        changed = {item.name: getattr(value, item.name) for item in fields(value)}
+        return ",".join(f"{name}={now}" for name, now in changed.items() if now != getattr(usual, name))
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

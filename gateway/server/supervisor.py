@@ -58,9 +58,7 @@ class Supervisor:
     def _replace_dead(self) -> int:
         """Start dead workers anew; the exit code of one that died at its start, else 0."""
         moment = time.monotonic()
-        self._proved = self._proved or any(
-            time.monotonic() - begun > SHORT_LIFE_S for begun in self._workers.values()
-        )
+        self._proved = self._proved or any(moment - begun > SHORT_LIFE_S for begun in self._workers.values())
         for worker, begun in list(self._workers.items()):
             code = worker.poll()
             if code is None:

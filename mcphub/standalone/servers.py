@@ -16,12 +16,12 @@ from django.conf import settings
 
 from mcphub.accounts.models import Org
 from mcphub.core.flags import SINGLE_UPSTREAM
-from mcphub.standalone import demo_upstream
 from upstreams.models import Upstream
 from upstreams.services import SyncReport, sync_file
 
 GENERATED: Final = "started-with.json"
 DEMO: Final = "demo"
+DEMO_SCRIPT: Final = Path(__file__).with_name("demo_upstream.py")
 
 
 class BadServers(Exception):
@@ -50,7 +50,7 @@ class Brought:
         if self.words:
             entries[SINGLE_UPSTREAM] = self._single()
         if self.demo:
-            entries[DEMO] = {"command": sys.executable, "args": [demo_upstream.__file__]}
+            entries[DEMO] = {"command": sys.executable, "args": [str(DEMO_SCRIPT)]}
         return entries
 
     def _single(self) -> dict[str, Any]:

@@ -147,7 +147,8 @@ def take_restart(upstream_id: Any, asked_at: datetime) -> bool:
 def set_enabled(rows: QuerySet[Upstream], on: bool, *, by: Actor) -> list[str]:
     """Switch upstreams on or off, each on record; the slugs of those that were the other way."""
     with transaction.atomic():
-        changed = list(rows.exclude(enabled=on).select_related("org").select_for_update(of=("self",)))
+        found = Upstream.objects.filter(pk__in=list(rows.values_list("pk", flat=True))).exclude(enabled=on)
+        changed = list(found.select_related("org").select_for_update(of=("self",)))
         for row in changed:
             before = acts.facts_of(row)
             row.enabled = on

@@ -41,5 +41,5 @@ def full_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 @pytest.fixture
 def viewer_key(small_hub: Hub) -> str:
     """A key named `viewer` with the viewer's role."""
-    made = small_hub.manage_json("create_key", "--org", "default", "--name", "viewer", "--role", "viewer")
+    made = small_hub.manage_json("create_key", "viewer", "--org", "default", "--role", "viewer")
     return str(made["key"])

@@ -64,12 +64,13 @@ def own(method: str, params: dict[str, Any] | None = None) -> Exchange:
 class Underway:
     """One exchange in flight: routes what the upstream sends meanwhile to this exchange's sink only."""
 
-    __slots__ = ("answer", "asked", "exchange", "id", "patience")
+    __slots__ = ("answer", "asked", "exchange", "id", "patience", "session")
 
     def __init__(self, exchange: Exchange, id: int, patience: Patience) -> None:
         self.exchange = exchange
         self.id = id
         self.patience = patience
+        self.session = ""
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.asked: dict[int | str, asyncio.Task[None]] = {}
 

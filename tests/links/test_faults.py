@@ -5,7 +5,7 @@ import json
 import resource
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ class Evil:
     async def act(self, do: str, **arguments: Any) -> Answer:
         return await self.hub.call(self.spec, tool("act", {"do": do, **arguments}, sink=Listening(), progress=True))
 
+    def hurry(self) -> None:
+        """Give calls only a moment from now on."""
+        self.hub.set_specs([replace(self.spec, call_s=0.5, call_hard_s=1)])
+
     def seen(self, do: str) -> int:
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         calls = [line["message"] for line in lines if line.get("message", {}).get("method") == "tools/call"]
@@ -45,7 +49,7 @@ async def evil(request: pytest.FixtureRequest, hub: Connections, tmp_path: Path)
     upstream = EvilUpstream(log, handshake_only=request.param == "handshake")
     server = await asyncio.start_server(upstream.connected, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
-    yield Evil(spec(url=url, era=request.param, call_s=1, call_hard_s=2), log, hub)
+    yield Evil(spec(url=url, era=request.param, call_s=8, call_hard_s=10), log, hub)
     server.close()
 
 
@@ -87,16 +91,18 @@ async def test_fault_is_named_honestly(
     evil: Evil, do: str, arguments: dict[str, Any], kind: type[errors.UpstreamError], outcome: str
 ) -> None:
     await evil.act("echo", text="warm")
+    if kind is errors.TimedOut:
+        evil.hurry()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.monotonic()
 
     with pytest.raises(errors.UpstreamError) as caught:
         await evil.act(do, **arguments)
 
-    assert type(caught.value) is kind or kind is errors.UpstreamFailed and isinstance(caught.value, kind)
+    assert isinstance(caught.value, kind)
     assert caught.value.outcome == outcome
     assert SECRET not in caught.value.text
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 9
     assert evil.seen(do) == (2 if "again" in str(arguments) else 1)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 48 * 1024
 

@@ -112,7 +112,6 @@ CSRF_COOKIE_NAME = "__Host-csrf" if SECURE and not START.script_name else "mcphu
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = False
 CSRF_TRUSTED_ORIGINS = [*filter(None, (env.origin_of(HUB.server_url),)), *HUB.allowed_origins]
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HUB.trusted_proxies else None
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE and HUB.mode == "cloud" else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_SECONDS > 0
 SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0

@@ -61,7 +61,7 @@ def check(draft: Draft) -> None:
 
 
 _Columns = tuple[
-    str, int, str, str, str, str, str, str, str, str, str, str, str, str, str, str, str, str,
+    str, _Int64, str, str, str, str, str, str, str, str, str, str, str, str, str, str, str, str,
     _Int64, _Int64, _Int64, str, str, str, bytes, str,
 ]  # fmt: skip
 

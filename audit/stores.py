@@ -7,6 +7,7 @@ A store appends one batch in one transaction and moves the chain's head in it, s
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol
 
 import psycopg
@@ -28,7 +29,14 @@ CHUNKS: Final = (64, 32, 16, 8, 4, 2, 1)
 
 
 class StoreFault(Exception):
-    """The batch is not known to be stored. The connection is closed; ask the head before the next try."""
+    """The batch is not known to be stored. The connection is closed; ask the head before the next try.
+
+    `bad_row` when the database is well but did not like what it was given.
+    """
+
+    def __init__(self, text: str, *, bad_row: bool = False) -> None:
+        super().__init__(text)
+        self.bad_row = bad_row
 
 
 class ChainBroken(Exception):
@@ -96,9 +104,9 @@ class SqliteStore:
                 connection.execute(sql, parameters)
             moved = connection.execute(_MOVE_HEAD, head.parameters()).rowcount
             connection.execute("COMMIT" if moved == 1 else "ROLLBACK")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:
             self.close()
-            raise StoreFault(str(error)) from error
+            raise StoreFault(str(error), bad_row=not isinstance(error, sqlite3.OperationalError)) from error
         if moved != 1:
             raise ChainBroken
 
@@ -109,9 +117,12 @@ class SqliteStore:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            settings = connections["default"].settings_dict
             connection = sqlite3.connect(
-                settings["NAME"], timeout=self.wait_s, isolation_level=None, check_same_thread=False, uri=True
+                _existing(str(connections["default"].settings_dict["NAME"])),
+                timeout=self.wait_s,
+                isolation_level=None,
+                check_same_thread=False,
+                uri=True,
             )
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(f"PRAGMA synchronous={'FULL' if self._fsync else 'NORMAL'}")
@@ -124,6 +135,11 @@ class SqliteStore:
         if wanted != self._patience_ms:
             connection.execute(f"PRAGMA busy_timeout={wanted}")
             self._patience_ms = wanted
+
+
+def _existing(name: str) -> str:
+    """The database as a URI that never makes a new file."""
+    return name if name.startswith("file:") else f"{Path(name).absolute().as_uri()}?mode=rw"
 
 
 _MOVE_HEAD: Final = MOVE_HEAD.replace("%s", "?")
@@ -171,7 +187,8 @@ class PostgresStore:
                     raise ChainBroken
         except psycopg.Error as error:
             self.close()
-            raise StoreFault(str(error)) from error
+            bad_row = not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+            raise StoreFault(str(error), bad_row=bad_row) from error
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -26,7 +26,7 @@ from audit.chain import Position
 from audit.chains import open_chain
 from audit.events import AuditUnavailable, Event, Kind, Result
 from audit.inbox import Entry, Inbox
-from audit.rows import Draft, draft, sealed
+from audit.rows import Draft, check, draft, sealed
 from audit.stores import ChainBroken, Head, Store, StoreFault, store_for
 from mcphub.core.clock import epoch_us
 from mcphub.core.keyring import keyring
@@ -35,6 +35,8 @@ from mcphub.core.limits import Limits
 WATCH_S: Final = 0.1
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.4, 0.5)
 STOP_S: Final = 5.0
+
+Batch = list[tuple[Entry, Draft]]
 
 log = structlog.get_logger(__name__)
 
@@ -144,6 +146,7 @@ class Writer:
                     log.exception("audit_writer_fails")
                     self._position = self._doubtful = None
                     self._store.close()
+                    _on_loops(entries, self._refuse_all)
                 finally:
                     self._in_flight = ()
                     self._inbox.settled(entries)
@@ -163,27 +166,46 @@ class Writer:
                     break
                 self._commit(batch)
                 break
-            except (StoreFault, ChainBroken) as fault:
+            except ChainBroken:
+                log.warning("audit_chain_replaced")
+            except StoreFault as fault:
                 if attempt == 0:
-                    log.warning("audit_store_fails", error=str(fault) or type(fault).__name__)
+                    log.warning("audit_store_fails", error=str(fault))
+                if fault.bad_row:
+                    batch = self._without_malformed(batch)
+            except (TypeError, ValueError):
+                batch = self._without_malformed(batch)
             if monotonic() > self._give_up_at:
                 self.dropped += len(batch)
-                batch = []
-                break
+                return
             self._stopped.wait(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
         _on_loops((entry for entry, _ in batch), self._settle)
 
-    def _drafted(self, entries: Sequence[Entry]) -> list[tuple[Entry, Draft]]:
+    def _drafted(self, entries: Sequence[Entry]) -> Batch:
         key = keyring().key(chain.PAYLOAD_PURPOSE)
         batch = []
         for entry in entries:
             try:
                 batch.append((entry, draft(entry.event, key, self._payload_bytes)))
-            except (ValueError, TypeError, RecursionError):
-                log.exception("audit_event_malformed", call_id=entry.event.call_id)
-                self.dropped += 1
-                _on_loops((entry,), self._refuse_all)
+            except (ValueError, TypeError, RecursionError) as fault:
+                self._discard(entry, fault)
         return batch
+
+    def _without_malformed(self, batch: Batch) -> Batch:
+        """The batch without what no database can hold; those who wait for that are refused."""
+        sound = []
+        for entry, one in batch:
+            try:
+                check(one)
+                sound.append((entry, one))
+            except (ValueError, TypeError) as fault:
+                self._discard(entry, fault)
+        return sound
+
+    def _discard(self, entry: Entry, fault: Exception) -> None:
+        log.error("audit_event_malformed", call_id=str(entry.event.call_id), fault=str(fault))
+        self.dropped += 1
+        _on_loops((entry,), self._refuse_all)
 
     def _landed(self) -> bool:
         """Whether the batch whose commit was in doubt is in the database after all. Resolves the doubt."""
@@ -199,7 +221,7 @@ class Writer:
             self._position = None
         return False
 
-    def _commit(self, batch: Sequence[tuple[Entry, Draft]]) -> None:
+    def _commit(self, batch: Batch) -> None:
         start = self._position = self._position or self._open_chain()
         end = Position(start.writer_id, start.key, start.seq, start.mac)
         events, payloads = [], []
@@ -218,7 +240,7 @@ class Writer:
             raise
         self._position, self._doubtful = end, None
 
-    def _patience(self, batch: Sequence[tuple[Entry, Draft]]) -> float:
+    def _patience(self, batch: Batch) -> float:
         """Seconds until the first of those who wait is refused."""
         since = min((entry.since for entry, _ in batch if entry.future is not None), default=monotonic())
         return since + self._store.wait_s - monotonic()

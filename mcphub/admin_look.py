@@ -2,12 +2,51 @@
 
 from typing import Any, Final
 
+from django.http import HttpRequest
 from django.templatetags.static import static
+from django.urls import get_script_prefix
+
+NAVIGATION: Final = (
+    ("What we call", {"upstreams.Upstream": "dns", "upstreams.Definition": "build"}),
+    ("Who may call it", {"policies.Rule": "rule", "policies.Grant": "key_vertical", "policies.Role": "badge"}),
+    ("What happened", {"audit.AuditEvent": "history"}),
+    (
+        "People and keys",
+        {
+            "accounts.Membership": "group",
+            "accounts.ApiKey": "vpn_key",
+            "accounts.Org": "domain",
+            "accounts.User": "person",
+        },
+    ),
+)
+"""Groups of the sidebar: model → symbol. A model that is missing here stands under "More"."""
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The sidebar: pages that the signed-in person may open, grouped by the question they answer."""
+    from django.contrib import admin
+
+    apps = admin.site.get_app_list(request)
+    pages = {page["model"]._meta.label: page for app in apps for page in app["models"]}
+    groups = [
+        (title, [_entry(pages.pop(label), symbol) for label, symbol in models.items() if label in pages])
+        for title, models in NAVIGATION
+    ]
+    groups.append(("More", [_entry(page, "table") for page in pages.values()]))
+    shown = [(title, items) for title, items in groups if items]
+    return [{"title": title, "separator": at > 0, "items": items} for at, (title, items) in enumerate(shown)]
+
+
+def _entry(page: dict[str, Any], symbol: str) -> dict[str, Any]:
+    return {"title": page["name"], "icon": symbol, "link": page["admin_url"]}
+
 
 UNFOLD: Final[dict[str, Any]] = {
     "SITE_TITLE": "MCP Hub",
     "SITE_HEADER": "MCP Hub",
     "SITE_SYMBOL": "hub",
+    "SITE_URL": lambda request: get_script_prefix(),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("mcphub.svg")}],
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
@@ -26,5 +65,5 @@ UNFOLD: Final[dict[str, Any]] = {
             "950": "oklch(21.8% .034 178)",
         }
     },
-    "SIDEBAR": {"show_search": False, "show_all_applications": False},
+    "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": navigation},
 }

@@ -20,6 +20,7 @@ FORCE_SCRIPT_NAME = START.script_name or None
 
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
     "mcphub.accounts.apps.HubAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",

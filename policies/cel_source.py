@@ -63,21 +63,25 @@ class Source:
     matches: tuple[Token, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The name that a macro binds, and the tokens in which it is bound."""
+
+    name: str
+    body: range
+
+
 def read(text: str) -> Source:
     """Check `text` against the bounds and say what it names. Raises `BadCondition`."""
     if len(text) > MAX_CHARS:
         raise BadCondition(f"longer than {MAX_CHARS} characters", MAX_CHARS)
     tokens = tuple(_tokens(text))
-    bound = _check_macros(tokens)
+    scopes = _check_macros(tokens)
     if sum(token.text == "+" for token in tokens) > MAX_ADDITIONS:
         raise BadCondition(f"more than {MAX_ADDITIONS} additions")
     matches = tuple(token for i, token in enumerate(tokens) if token.text == "matches" and _is_call(tokens, i))
-    names = _free_names(tokens)
-    for token in names:
-        if token.text not in (*ROOTS, *bound, *TYPES):
-            raise BadCondition(f"unknown name {token.text!r}; there are {', '.join(ROOTS)}", token.at)
     return Source(
-        names=frozenset(token.text for token in names),
+        names=frozenset(_known_names(tokens, scopes)),
         paths=frozenset(_paths(tokens)),
         patterns=tuple(_pattern_of(tokens, token) for token in matches),
         matches=matches,
@@ -114,30 +118,28 @@ def _closing(tokens: tuple[Token, ...], opening: int) -> int:
     raise BadCondition("a bracket is not closed", tokens[opening].at)
 
 
-def _check_macros(tokens: tuple[Token, ...]) -> frozenset[str]:
-    """The names that macros bind. A macro must be linear in what it walks: it sees its own item, no other list."""
+def _check_macros(tokens: tuple[Token, ...]) -> list[_Scope]:
+    """The names that macros bind, and where. A macro must be linear in what it walks: it sees its own item only."""
     calls = [index for index in range(len(tokens)) if _is_call(tokens, index)]
     for index in calls:
-        if tokens[index].text in _COSTLY:
-            raise BadCondition(
-                f"{tokens[index].text}() is not available: use all, exists or exists_one", tokens[index].at
-            )
+        if (name := tokens[index].text) in _COSTLY:
+            raise BadCondition(f"{name}() is not available: use all, exists or exists_one", tokens[index].at)
     macros = [index for index in calls if tokens[index].text in _MACROS]
     if len(macros) > MAX_MACROS:
         raise BadCondition(f"more than {MAX_MACROS} macros", tokens[macros[MAX_MACROS]].at)
-    bound = set()
-    for index in macros:
-        name = _text(tokens, index + 2)
-        if name in (*ROOTS, *TYPES):
-            raise BadCondition(f"{name!r} cannot name an item", tokens[index + 2].at)
-        bound.add(name)
-        _check_body(tokens, index)
-    return frozenset(bound)
+    return [_scope(tokens, index) for index in macros]
 
 
-def _check_body(tokens: tuple[Token, ...], macro: int) -> None:
+def _scope(tokens: tuple[Token, ...], macro: int) -> _Scope:
+    item = tokens[macro + 2] if macro + 2 < len(tokens) else tokens[macro]
+    if item.text in (*ROOTS, *TYPES):
+        raise BadCondition(f"{item.text!r} cannot name an item", item.at)
     body = range(macro + 2, _closing(tokens, macro + 1))
-    name = tokens[macro].text
+    _check_body(tokens, tokens[macro].text, body)
+    return _Scope(item.text, body)
+
+
+def _check_body(tokens: tuple[Token, ...], name: str, body: range) -> None:
     for index in body:
         if _is_call(tokens, index) and tokens[index].text in _MACROS:
             raise BadCondition(f"{tokens[index].text}() inside {name}(): macros cannot be nested", tokens[index].at)
@@ -154,8 +156,15 @@ def _is_free(tokens: tuple[Token, ...], index: int) -> bool:
     return _text(tokens, index - 1) != "."
 
 
-def _free_names(tokens: tuple[Token, ...]) -> list[Token]:
-    return [token for index, token in enumerate(tokens) if _is_free(tokens, index)]
+def _known_names(tokens: tuple[Token, ...], scopes: list[_Scope]) -> Iterator[str]:
+    """The variables that are used, each of which must be bound where it stands."""
+    for index, token in enumerate(tokens):
+        if not _is_free(tokens, index):
+            continue
+        bound = any(scope.name == token.text and index in scope.body for scope in scopes)
+        if not bound and token.text not in (*ROOTS, *TYPES):
+            raise BadCondition(f"unknown name {token.text!r}; there are {', '.join(ROOTS)}", token.at)
+        yield token.text
 
 
 def _paths(tokens: tuple[Token, ...]) -> Iterator[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from policies.globs import Globs
 from policies.index import Entry, Index
 from policies.types import CallRequest, Decision, Listing, Risk, Target, TraceLine
 
-MAX_PLANS: Final = 100_000
+MAX_PLANS: Final = 50_000
 DEFAULT_LIMITS: Final = Limits()
 
 _PlanKey = tuple[frozenset[str], str, str, str, str, Risk]
@@ -35,6 +35,7 @@ class RuleSet:
     index: Index = field(init=False, repr=False)
     attributes: frozenset[tuple[str, ...]] = field(init=False)
     plans: dict[_PlanKey, Plan] = field(init=False, repr=False, default_factory=dict)
+    shared: dict[Plan, Plan] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", Index(self.entries))
@@ -48,7 +49,9 @@ class RuleSet:
         if plan is None:
             if len(self.plans) >= MAX_PLANS:
                 self.plans.clear()
-            plan = self.plans[key] = self.make_plan(request)
+                self.shared.clear()
+            made = self.make_plan(request)
+            plan = self.plans[key] = self.shared.setdefault(made, made)
         return plan
 
     def make_plan(self, request: CallRequest) -> Plan:
@@ -90,13 +93,15 @@ UNTRUE: Final = "its condition is not true"
 def judge(entry: Entry, evaluation: Evaluation, request: CallRequest) -> TraceLine:
     """Whether a conditional entry that speaks of this call decides it; a failure counts against the caller."""
     if entry.condition is None:
-        return TraceLine(entry.id, True, "it has no condition")
+        return TraceLine(entry.id, entry.name, True, "it has no condition")
     verdict = evaluation.holds(entry.condition, request)
     if isinstance(verdict, Failure):
         against = entry.effect != "allow"
         held = "counts as true" if against else "counts as false"
-        return TraceLine(entry.id, against, f"its condition cannot be evaluated ({verdict.why}) and {held}")
-    return TraceLine(entry.id, verdict, "its condition is true" if verdict else UNTRUE)
+        return TraceLine(
+            entry.id, entry.name, against, f"its condition cannot be evaluated ({verdict.why}) and {held}"
+        )
+    return TraceLine(entry.id, entry.name, verdict, "its condition is true" if verdict else UNTRUE)
 
 
 def listing(ruleset: RuleSet, request: CallRequest) -> Listing:

@@ -11,7 +11,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminT
 
 from mcphub.accounts.admin_base import OneOrgForm
 from mcphub.accounts.roles import RIGHTS, Right
-from policies.models import Grant, Role, Rule
+from policies.models import Grant, Role, Rule, tools_only
 from policies.types import KINDS
 from upstreams.models import Definition, KindChoice, RiskChoice
 
@@ -132,7 +132,9 @@ class GrantForm(OneOrgForm):
     class Meta:
         model = Grant
         fields = ("org", "role", "upstream", "access", "tools")
-        help_texts = {"access": "By risk class; a single switch below beats it."}
+        help_texts = {
+            "access": "By risk class. Switches for single definitions, which beat it, come once the grant is saved."
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -147,7 +149,7 @@ class GrantForm(OneOrgForm):
 class RuleForm(OneOrgForm):
     """One line of policy. What a list leaves empty, it does not narrow."""
 
-    kinds = _boxes(KindChoice.choices)
+    kinds = _boxes(KindChoice.choices, initial=tools_only)
     risks = _boxes(RiskChoice.choices, required=False, help_text="None chosen: any.")
     upstreams = GlobsField("any upstream", help_text="Slugs.")
     tools = GlobsField(

@@ -25,7 +25,7 @@ def _lines(ruleset: RuleSet, request: CallRequest) -> Iterator[TraceLine]:
         if not _is_near(entry, request):
             continue
         missed = _missed(entry, request)
-        line = TraceLine(entry.id, False, missed) if missed else judge(entry, evaluation, request)
+        line = TraceLine(entry.id, entry.name, False, missed) if missed else judge(entry, evaluation, request)
         yield line
         if line.matched:
             return

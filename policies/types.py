@@ -79,9 +79,10 @@ class CallRequest:
 
 @dataclass(frozen=True, slots=True)
 class TraceLine:
-    """Why one rule did or did not match."""
+    """Why one rule did or did not match; `rule` is its id, `name` what people call it."""
 
     rule: str
+    name: str
     matched: bool
     why: str
 

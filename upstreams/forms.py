@@ -11,7 +11,9 @@ from django.conf import settings
 from mcphub.accounts.admin_base import OneOrgForm
 from mcphub.accounts.models import User
 from mcphub.core.keyring import KeyringError
+from mcphub.core.netguard import parse_allowed
 from upstreams import naming
+from upstreams.addresses import blocked_at, is_never_opened
 from upstreams.formfields import LinesField, SecretPairsField, with_stored
 from upstreams.models import TransportChoice, Upstream
 from upstreams.selectors import stdio_allowed
@@ -123,6 +125,7 @@ class UpstreamForm(OneOrgForm):
         self._check_transport(cleaned)
         self._merge_secrets(cleaned)
         self._check_times(cleaned)
+        self._check_allowed(cleaned)
         if "secret_variables" in cleaned and self._variables_are_defined(cleaned):
             self._check_place(cleaned)
         return cleaned
@@ -201,12 +204,30 @@ class UpstreamForm(OneOrgForm):
         if url and (fault := url_fault(url)):
             self.add_error("url", fault)
         elif url:
-            self._allow_address(cleaned, url)
+            self._check_address(cleaned, url)
 
-    def _allow_address(self, cleaned: dict[str, Any], url: str) -> None:
+    def _check_address(self, cleaned: dict[str, Any], url: str) -> None:
         place = host_and_port(url)
-        if cleaned.get("allow_address") and self.may_allow and place not in cleaned["egress_allow"]:
-            cleaned["egress_allow"] = [*cleaned["egress_allow"], place]
+        allowed: list[str] = cleaned.get("egress_allow", self.instance.egress_allow)
+        if cleaned.get("allow_address") and self.may_allow and place not in allowed:
+            allowed = cleaned["egress_allow"] = [*allowed, place]
+        if blocked := blocked_at(url, allowed):
+            remedy = "It is never opened." if is_never_opened(blocked.address) else self._remedy(place)
+            self.add_error("url", f"{blocked.host} is at {blocked.address}, which is not a public address. {remedy}")
+
+    def _remedy(self, place: str) -> str:
+        if self.may_allow:
+            return f"Tick “Allow this private address” to allow {place} for this upstream."
+        if settings.HUB.mode == "cloud":
+            return f"The installation would have to allow {place} (MCPHUB_EGRESS_ALLOW)."
+        return f"A hub admin can allow {place}."
+
+    def _check_allowed(self, cleaned: Mapping[str, Any]) -> None:
+        for entry in cleaned.get("egress_allow") or ():
+            try:
+                parse_allowed(entry)
+            except ValueError:
+                self.add_error("egress_allow", f"“{entry}” is not a host, address or network.")
 
     @property
     def may_allow(self) -> bool:

@@ -21,6 +21,7 @@ from gateway.edge.source import Sources
 from gateway.edge.stream import Send
 from gateway.eras.modern import HANDSHAKE_HEADERS, VERSION_HEADER, is_modern
 from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Refused, TooManyAttempts, refused
+from gateway.server.drain import drain
 from gateway.sessions import SWEEP_S, Sessions
 from gateway.types import GatewayCore, NotFound, Route, Unauthenticated, Unavailable
 from mcphub.core.aio import cancel, spawn
@@ -44,19 +45,19 @@ class EdgeApp:
         asks = Asks()
         self._modern = ModernEra(core, self._pulse, asks)
         self._handshake = HandshakeEra(core, self.sessions, self._pulse, asks)
-        self._sweeper: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Begin the background work: the sweep of sessions."""
-        self._sweeper = spawn(self._sweep(), name="edge-session-sweep")
+        """Begin the background work: the sweep of sessions, and the end of news when the hub goes down."""
+        self._tasks = [
+            spawn(self._sweep(), name="edge-session-sweep"),
+            spawn(self._say_goodbye(), name="edge-goodbye"),
+        ]
 
     async def stop(self) -> None:
-        """End the background work and every stream that belongs to no request."""
-        if self._sweeper is not None:
-            await cancel(self._sweeper)
-        for session in self.sessions.listening():
-            if session.stream is not None:
-                session.stream.dismiss()
+        """End the background work."""
+        await cancel(*self._tasks)
+        self._pulse.stop()
 
     def under_way(self) -> int:
         """How many responses are under way, open streams included."""
@@ -145,6 +146,11 @@ class EdgeApp:
             await self._handshake.listen(incoming)
         else:
             raise refused(406, INVALID_REQUEST, "Accept must name text/event-stream")
+
+    async def _say_goodbye(self) -> None:
+        """End the streams that carry nothing but news once a draining hub takes no more requests."""
+        await drain().refusing.wait()
+        self._pulse.dismiss_long_lived()
 
     async def _sweep(self) -> None:
         while True:

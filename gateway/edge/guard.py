@@ -75,10 +75,11 @@ class Guard:
     def _origin_allowed(self, origin: str, host: str) -> bool:
         if "*" in self._config.origins or origin in self._config.origins:
             return True
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        scheme, separator, place = origin.partition("://")
+        name = host_name(place)
+        if scheme not in ("http", "https") or not separator or not name:
             return False
-        return parts.netloc == host or (self._config.loopback and host_name(parts.netloc) in LOOPBACK_NAMES)
+        return place == host or (self._config.loopback and name in LOOPBACK_NAMES)
 
 
 def host_name(host: str) -> str | None:

@@ -11,6 +11,7 @@ from gateway.types import Credentials, Route
 from mcphub.core.principal import Principal
 
 ANY_JSON: Final = frozenset({"*/*", "application/*", "application/json"})
+UTF8: Final = frozenset({"charset=utf-8", 'charset="utf-8"', "charset=utf8"})
 ANY_EVENTS: Final = frozenset({"*/*", "text/*", "text/event-stream"})
 
 
@@ -39,9 +40,9 @@ def check_media(incoming: Incoming) -> None:
 @lru_cache(maxsize=256)
 def is_json(content_type: bytes) -> bool:
     """Whether a Content-Type is JSON in UTF-8."""
-    kind, _, parameters = content_type.decode("latin-1").lower().partition(";")
-    charset = parameters.strip().removeprefix("charset=").strip('"')
-    return kind.strip() == "application/json" and ("charset=" not in parameters or charset in ("utf-8", "utf8"))
+    kind, *parameters = (part.strip() for part in content_type.decode("latin-1").lower().split(";"))
+    charsets = [part for part in parameters if part.startswith("charset=")]
+    return kind == "application/json" and all(part in UTF8 for part in charsets)
 
 
 @lru_cache(maxsize=256)

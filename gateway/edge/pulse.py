@@ -1,6 +1,7 @@
 """One clock for all responses under way, so that a short one costs no task and no timer of its own."""
 
 import asyncio
+from itertools import chain
 from typing import Final
 
 from gateway.edge.outlet import Outlet
@@ -38,6 +39,12 @@ class Pulse:
     def under_way(self) -> int:
         """How many responses are."""
         return len(self._young) + len(self._aging) + sum(map(len, self._visited))
+
+    def dismiss_long_lived(self) -> None:
+        """End what would go on for ever: the streams whose principal is asked about again and again."""
+        for outlet in list(chain(self._young, self._aging, *self._visited)):
+            if outlet.still_allowed is not None:
+                outlet.dismiss()
 
     def stop(self) -> None:
         """Tick no more."""

@@ -237,6 +237,11 @@ class ApiKeyAdmin(_RolesAdmin):
         obj.pk, obj._state.adding = made.row.pk, False
         request._new_key = made  # type: ignore[attr-defined]  # handed to `response_add` of this request
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """One way to save: a new key's answer is the page that shows it."""
+        only = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, {**context, **only}, *args, **kwargs)
+
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:
         """The plain key goes into this one answer: into no message, cookie or session."""
         made: NewKey = request._new_key  # type: ignore[attr-defined]  # set by `save_model`
@@ -282,5 +287,5 @@ class ApiKeyAdmin(_RolesAdmin):
 
 def _show_link(request: HttpRequest, user: User) -> None:
     if password_offered():
-        note = "Give {} this link to set a password; it works once, for 15 minutes: {}"
+        note = "Give {} this link to set a password. It works once, for 15 minutes: <code style='overflow-wrap: anywhere'>{}</code>"
         messages.info(request, format_html(note, user.email, links.password_link(user)))

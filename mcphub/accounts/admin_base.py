@@ -94,7 +94,7 @@ class OneOrgForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         own = self._own_org(cleaned)
-        for name, value in cleaned.items():
+        for name, value in list(cleaned.items()):
             rows = value if isinstance(value, models.QuerySet) else [value]
             if own and any(_org_of(row) not in {None, own} for row in rows if isinstance(row, models.Model)):
                 self.add_error(name, "This belongs to another org.")

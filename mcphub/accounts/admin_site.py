@@ -33,4 +33,4 @@ class HubAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold ships no ty
         return sign_out_page(request)
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return HttpResponseRedirect(reverse("change-password"))
+        return HttpResponseRedirect(reverse("set-password"))

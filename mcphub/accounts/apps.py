@@ -12,6 +12,7 @@ class AccountsConfig(AppConfig):
     default = True
     name = "mcphub.accounts"
     label = "accounts"
+    verbose_name = "People and keys"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

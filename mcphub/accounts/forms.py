@@ -6,22 +6,29 @@ from django import forms
 from django.contrib.auth.password_validation import validate_password
 
 
-class PasswordSignIn(forms.Form):
+class PlainForm(forms.Form):
+    """A form of the hub's own pages."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
+
+
+class PasswordSignIn(PlainForm):
     email = forms.CharField(
         label="E-mail",
         max_length=254,
-        widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
+        widget=forms.EmailInput(attrs={"autocomplete": "username"}),
     )
     password = forms.CharField(
         max_length=1024, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
     )
 
 
-class PickPerson(forms.Form):
+class PickPerson(PlainForm):
     email = forms.EmailField(label="E-mail", max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "email"}))
 
 
-class NewPassword(forms.Form):
+class NewPassword(PlainForm):
     """A password, typed twice and judged for `user` (the person, or None when they are made by this form)."""
 
     password = forms.CharField(

@@ -4,8 +4,9 @@ Nothing is stored: a set-password link is bound to the person's present password
 works only as long as org `default` has no owner.
 """
 
-import json
+import struct
 import time
+import uuid
 from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -19,6 +20,10 @@ from mcphub.core.keyring import KeyringError, keyring
 
 PURPOSE: Final = "one-time-link"
 FIRST_ORG: Final = "default"
+CONTENT: Final = struct.Struct("!I16s8s")
+"""Seconds since 1970 at which the link ends, the person's id (zero for a set-up link), what it is bound to."""
+
+NOBODY: Final = uuid.UUID(int=0)
 
 
 class LinkSpent(Exception):
@@ -35,28 +40,28 @@ class OneTimeLink:
 
 def password_link(user: User) -> str:
     """The full URL with which `user` sets a password."""
-    return _url({"kind": "password", "user": str(user.pk), "state": _state(user)})
+    return _url(user.pk, _state(user))
 
 
 def setup_link() -> str:
     """The full URL with which the first person becomes owner of org `default`."""
-    return _url({"kind": "setup"})
+    return _url(NOBODY, bytes(8))
 
 
 def read(token: str) -> OneTimeLink:
     """What the token of a link allows now. Raises `LinkSpent`."""
     try:
-        content = json.loads(keyring().open(PURPOSE, token))
+        until, user_id, state = CONTENT.unpack(keyring().open(PURPOSE, token))
     except KeyringError:
         raise LinkSpent from None
-    if content["until"] < time.time():
+    if until < time.time():
         raise LinkSpent
-    if content["kind"] == "setup":
+    if user_id == NOBODY.bytes:
         if has_owner(FIRST_ORG):
             raise LinkSpent
         return OneTimeLink("setup", None)
-    user = User.objects.filter(pk=content["user"], is_active=True).first()
-    if user is None or _state(user) != content["state"]:
+    user = User.objects.filter(pk=uuid.UUID(bytes=user_id), is_active=True).first()
+    if user is None or _state(user) != state:
         raise LinkSpent
     return OneTimeLink("password", user)
 
@@ -76,10 +81,10 @@ def absolute(path: str) -> str:
     return f"{scheme}://{settings.HUB.host}:{settings.HUB.port}{path}"
 
 
-def _url(content: dict[str, str]) -> str:
-    token = json.dumps({**content, "until": time.time() + settings.HUB.limits.link_s}).encode()
-    return absolute(reverse("set-password", args=[keyring().seal(PURPOSE, token)]))
+def _url(user_id: uuid.UUID, state: bytes) -> str:
+    content = CONTENT.pack(int(time.time() + settings.HUB.limits.link_s), user_id.bytes, state)
+    return absolute(reverse("one-time-link", args=[keyring().seal(PURPOSE, content)]))
 
 
-def _state(user: User) -> str:
-    return keyring().mac(PURPOSE, user.password.encode()).hex()
+def _state(user: User) -> bytes:
+    return keyring().mac(PURPOSE, user.password.encode())[:8]

@@ -70,6 +70,8 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         ordering = ("email",)
+        verbose_name = "person"
+        verbose_name_plural = "people"
 
     def __str__(self) -> str:
         return self.email
@@ -151,13 +153,14 @@ class Membership(Versioned):
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="memberships")
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships", verbose_name="person")
     roles = models.JSONField(default=list)
     attributes = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ("user__email",)
+        verbose_name = "member"
         constraints = (models.UniqueConstraint(fields=("org", "user"), name="one_membership_per_org"),)
 
     def __str__(self) -> str:
@@ -189,6 +192,7 @@ class ApiKey(Versioned):
 
     class Meta:
         ordering = ("name",)
+        verbose_name = "API key"
         constraints = (
             models.UniqueConstraint(
                 fields=("org", "name"), condition=models.Q(revoked_at=None), name="one_working_key_per_name"

@@ -3,15 +3,15 @@
 from typing import Any
 
 from django.contrib.auth import logout
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import get_script_prefix
+from django.urls import get_script_prefix, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods
 
 from mcphub.accounts import links, sign_in
 from mcphub.accounts.forms import ChangePassword, FirstOwner, NewPassword, PasswordSignIn, PickPerson
@@ -19,6 +19,7 @@ from mcphub.accounts.models import User
 from mcphub.accounts.services import Refused
 from mcphub.accounts.throttle import Throttled
 
+LINK = "one_time_link"
 MISMATCH = "That e-mail and password do not go together."
 
 
@@ -68,8 +69,11 @@ def _sign_in(
     request: HttpRequest, form: Form | None = None, picker: Form | None = None, status: int = 200
 ) -> HttpResponse:
     offered = sign_in.picker_offered(request)
+    form = (form or PasswordSignIn()) if sign_in.password_offered() else None
+    if form and not offered:
+        form.fields["email"].widget.attrs["autofocus"] = True
     context: dict[str, Any] = {
-        "form": (form or PasswordSignIn()) if sign_in.password_offered() else None,
+        "form": form,
         "picker": (picker or PickPerson()) if offered else None,
         "people": User.objects.filter(is_active=True) if offered else (),
         "first": offered and not links.has_owner(links.FIRST_ORG),
@@ -89,14 +93,33 @@ def sign_out_page(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@sensitive_post_parameters()
-@require_http_methods(["GET", "POST"])
-def set_password_page(request: HttpRequest, token: str) -> HttpResponse:
-    """What a one-time link allows: set a password, or become the first owner."""
+@require_GET
+def open_link(request: HttpRequest, token: str) -> HttpResponse:
+    """Take a one-time link into the session and go on without it: its text stays out of logs and referrers."""
     try:
-        link = links.read(token)
+        links.read(token)
     except links.LinkSpent:
         return render(request, "accounts/link_spent.html", status=410)
+    request.session[LINK] = token
+    return HttpResponseRedirect(reverse("set-password"))
+
+
+@never_cache
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def set_password_page(request: HttpRequest) -> HttpResponse:
+    """What an opened link allows: set a password, or become the first owner. Without one, change one's own."""
+    token = request.session.get(LINK)
+    if token is None:
+        return _change_password(request)
+    try:
+        return _by_link(request, links.read(token))
+    except links.LinkSpent:
+        del request.session[LINK]
+        return render(request, "accounts/link_spent.html", status=410)
+
+
+def _by_link(request: HttpRequest, link: links.OneTimeLink) -> HttpResponse:
     kind = FirstOwner if link.kind == "setup" else NewPassword
     form = kind(request.POST if request.method == "POST" else None, user=link.user)
     if form.is_valid():
@@ -105,20 +128,15 @@ def set_password_page(request: HttpRequest, token: str) -> HttpResponse:
         except Refused as refusal:
             form.add_error(None, str(refusal))
         else:
+            request.session.pop(LINK, None)
             return HttpResponseRedirect(get_script_prefix())
-    return _private(
-        render(request, "accounts/set_password.html", {"form": form, "person": link.user}, status=_of(form))
-    )
+    return render(request, "accounts/set_password.html", {"form": form, "person": link.user}, status=_of(form))
 
 
-@never_cache
-@sensitive_post_parameters()
-@login_required
-@require_http_methods(["GET", "POST"])
-def change_password_page(request: HttpRequest) -> HttpResponse:
-    """A signed-in person replaces their password."""
+def _change_password(request: HttpRequest) -> HttpResponse:
     user = request.user
-    assert isinstance(user, User)
+    if not isinstance(user, User):
+        return redirect_to_login(request.path, reverse("sign-in"))
     form = ChangePassword(request.POST if request.method == "POST" else None, user=user)
     if form.is_valid():
         try:
@@ -147,10 +165,4 @@ def _too_many(request: HttpRequest, limit: Throttled) -> HttpResponse:
     minutes = -(-limit.retry_after // 60)
     answer = render(request, "accounts/too_many.html", {"minutes": minutes}, status=429)
     answer["Retry-After"] = str(limit.retry_after)
-    return answer
-
-
-def _private(answer: HttpResponse) -> HttpResponse:
-    """The address of this page is a secret: it goes to nobody as a referrer."""
-    answer["Referrer-Policy"] = "no-referrer"
     return answer

@@ -5,23 +5,19 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from mcphub.accounts.admin_base import OrgScopedAdmin, orgs_allowing, pill
-from mcphub.accounts.roles import Right
+from mcphub.accounts.admin_base import orgs_allowing, pill
 from policies.forms import GrantForm
 from policies.models import Grant
+from policies.pages.base import PolicyAdmin
 
 
 @admin.register(Grant)
-class GrantAdmin(OrgScopedAdmin):
-    required_right = Right.MANAGE_POLICY
+class GrantAdmin(PolicyAdmin):
     form = GrantForm
     list_display = ("upstream", "role", "org", "reach", "switched")
     list_filter = ("org", "upstream", "role", "access")
     list_select_related = ("org", "role", "upstream")
     search_fields = ("role__name", "upstream__slug")
-
-    class Media:
-        css = {"all": ("upstreams/admin.css",)}
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Single switches need an upstream, so they come with the second visit."""

@@ -6,10 +6,10 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 
-from mcphub.accounts.admin_base import OrgScopedAdmin, pill, request_rights
-from mcphub.accounts.roles import Right
+from mcphub.accounts.admin_base import pill, request_rights
 from policies.forms import RoleForm, rights_of_role
 from policies.models import Role
+from policies.pages.base import PolicyAdmin
 from policies.selectors import held_by
 
 REACH_COLOURS = {"Nothing": "warning", "Read-only": "info", "Everything": "success"}
@@ -17,8 +17,7 @@ REACH = {"none": "Nothing", "read-only": "Read-only", "all": "Everything"}
 
 
 @admin.register(Role)
-class RoleAdmin(OrgScopedAdmin):
-    required_right = Right.MANAGE_POLICY
+class RoleAdmin(PolicyAdmin):
     form = RoleForm
     list_display = ("name", "org", "kind", "reach", "grant_count", "holders", "rights_here")
     list_filter = ("org",)

@@ -8,10 +8,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST
 
-from mcphub.accounts.admin_base import OrgScopedAdmin, orgs_allowing, pill
-from mcphub.accounts.roles import Right
+from mcphub.accounts.admin_base import orgs_allowing, pill
 from policies.forms import RuleForm
 from policies.models import Rule
+from policies.pages.base import PolicyAdmin
 from policies.service import review_rule
 from upstreams.naming import public_name
 
@@ -20,8 +20,7 @@ EFFECT_COLOURS = {"Allow": "success", "Deny": "danger", "Ask a person": "warning
 
 
 @admin.register(Rule)
-class RuleAdmin(OrgScopedAdmin):
-    required_right = Right.MANAGE_POLICY
+class RuleAdmin(PolicyAdmin):
     form = RuleForm
     list_display = ("name", "priority", "effect_pill", "org", "speaks_of", "made_by", "condition_short", "enabled")
     list_editable = ("priority", "enabled")
@@ -39,9 +38,6 @@ class RuleAdmin(OrgScopedAdmin):
         ("Who calls", {"fields": (("roles", "applications"),)}),
         ("And only if", {"fields": ("condition",)}),
     )
-
-    class Media:
-        css = {"all": ("upstreams/admin.css",)}
 
     def get_urls(self) -> list[URLPattern]:
         own = path("preview/", self.admin_site.admin_view(require_POST(self.preview)), name="policies_rule_preview")

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,15 @@ from audit.writer import Writer
 from mcphub.core.clock import epoch_us
 
 MakeEvent = Callable[..., Event]
+
+
+def record(writer: Writer, *events: Event) -> None:
+    """Record all of `events` at once, each waited for; the database is left to the calling thread."""
+
+    async def together() -> None:
+        await asyncio.gather(*(writer.record(event) for event in events))
+
+    asyncio.run(together())
 
 
 @pytest.fixture

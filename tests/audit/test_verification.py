@@ -1,6 +1,5 @@
 """Tampering is named; what is done properly is not."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -8,11 +7,12 @@ import pytest
 from django.db import connection, models
 
 from audit import chain
-from audit.events import Event, Kind, PayloadMode, Result
+from audit.events import Kind, PayloadMode, Result
 from audit.models import AuditEvent, AuditPayload, AuditTombstone, AuditWriter
 from audit.services import Query, erase_payloads, prune, verify
 from audit.writer import Writer
 from mcphub.core.clock import now
+from tests.audit.conftest import MakeEvent, record
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.requirement("A7")]
 
@@ -22,12 +22,12 @@ TOMBSTONE_COLUMNS = ["last_seq", "mac", "newest_at", "pruned_at", "signature", "
 
 
 @pytest.fixture
-async def recorded(writing: Writer, an_event: Callable[..., Event]) -> list[int]:
-    """Ids of five events with payloads, in chain order."""
+def recorded(writing: Writer, an_event: MakeEvent) -> list[int]:
+    """Ids of five events, the first four with payloads, in chain order."""
     for number in range(4):
-        await writing.record(an_event(call_id=f"call-{number}", payload=b'{"city":"Oslo"}', details={"n": number}))
-    await writing.record(an_event(kind=Kind.OUTCOME, call_id="call-3", outcome=Result.COMPLETED))
-    return [row async for row in AuditEvent.objects.order_by("id").values_list("id", flat=True)]
+        record(writing, an_event(call_id=f"call-{number}", payload=b'{"city":"Oslo"}', details={"n": number}))
+    record(writing, an_event(kind=Kind.OUTCOME, call_id="call-3", outcome=Result.COMPLETED))
+    return list(AuditEvent.objects.order_by("id").values_list("id", flat=True))
 
 
 def altered(value: Any) -> Any:
@@ -44,7 +44,8 @@ def mutate(model: type[models.Model], pk: int, column: str) -> None:
     value = model.objects.values_list(column, flat=True).get(pk=pk)  # type: ignore[attr-defined]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {model._meta.db_table} SET {column} = %s WHERE {model._meta.pk.column} = %s", [altered(value), pk]
+            f"UPDATE {model._meta.db_table} SET {column} = %s WHERE {model._meta.pk.column} = %s",
+            [altered(value), pk],
         )
 
 
@@ -88,17 +89,17 @@ def test_rows_cut_from_the_end_are_named(recorded: list[int]) -> None:
     assert [fault.row for fault in verify().faults] == [recorded[2]]
 
 
-def test_end_cut_together_with_an_older_head_shows_against_heads_kept_elsewhere(
-    recorded: list[int], writing: Writer, an_event: Callable[..., Event]
-) -> None:
-    kept = verify().heads
+def test_record_put_back_to_an_earlier_state_shows_against_heads_kept_elsewhere(an_event: MakeEvent) -> None:
+    Writer.record_sync(an_event())
     earlier = AuditWriter.objects.values().get()
-    journal_of_later = an_event(call_id="later")
-    Writer.record_sync(journal_of_later)
+    Writer.record_sync(an_event())
+    kept = verify().heads
+    Writer.record_sync(an_event())
     assert verify(kept).ok
-    AuditEvent.objects.filter(pk__gte=recorded[4]).delete()
-    AuditWriter.objects.filter(pk=earlier["id"]).update(head_seq=4)
-    assert not verify(kept).ok
+    AuditEvent.objects.filter(pk__gt=chain.row_id(earlier["id"], 1)).delete()
+    AuditWriter.objects.filter(pk=earlier["id"]).update(**earlier)
+    assert verify().ok
+    assert [fault.row for fault in verify(kept).faults] == [chain.row_id(earlier["id"], 2)]
 
 
 def test_swapped_rows_are_named(recorded: list[int]) -> None:
@@ -113,7 +114,7 @@ def test_row_of_no_writer_is_named(recorded: list[int]) -> None:
     assert [fault.row for fault in verify().faults] == [recorded[0]]
 
 
-def test_removed_writer_is_noticed(recorded: list[int], an_event: Callable[..., Event]) -> None:
+def test_removed_writer_is_noticed(recorded: list[int], an_event: MakeEvent) -> None:
     Writer.record_sync(an_event(org_id="org-2"))
     AuditEvent.objects.filter(pk__in=recorded).delete()
     AuditWriter.objects.order_by("id").first().delete()  # type: ignore[union-attr]
@@ -129,7 +130,6 @@ def test_erased_payloads_leave_a_valid_record(recorded: list[int]) -> None:
 
 @pytest.mark.requirement("A6")
 def test_pruned_rows_leave_a_tombstone_and_a_valid_record(recorded: list[int], writing: Writer) -> None:
-    AuditEvent.objects.values_list("at")
     middle = AuditEvent.objects.get(pk=recorded[3]).when
     assert prune(middle) == 3
     report = verify()
@@ -153,14 +153,10 @@ def test_removed_tombstone_is_noticed(recorded: list[int]) -> None:
     assert verify().faults[0].row == recorded[0]
 
 
-async def test_chain_goes_on_behind_a_fully_pruned_one(
-    recorded: list[int], writing: Writer, an_event: Callable[..., Event]
-) -> None:
-    from asgiref.sync import sync_to_async
-
-    await sync_to_async(prune)(now() + timedelta(hours=1))
-    await writing.record(an_event(call_id="after"))
-    report = await sync_to_async(verify)()
+def test_chain_goes_on_behind_a_fully_pruned_one(recorded: list[int], writing: Writer, an_event: MakeEvent) -> None:
+    prune(now() + timedelta(hours=1))
+    record(writing, an_event(call_id="after"))
+    report = verify()
     assert report.ok
     assert report.pruned == 5
 
@@ -175,11 +171,11 @@ async def test_chain_goes_on_behind_a_fully_pruned_one(
         (PayloadMode.FULL, b'{"city":"Oslo","password":"hunter2"}'),
     ],
 )
-async def test_payload_modes_keep_what_they_say(
-    writing: Writer, an_event: Callable[..., Event], mode: PayloadMode, kept: bytes | None
+def test_payload_modes_keep_what_they_say(
+    writing: Writer, an_event: MakeEvent, mode: PayloadMode, kept: bytes | None
 ) -> None:
-    await writing.record(an_event(payload=b'{"city":"Oslo","password":"hunter2"}', payload_mode=mode))
-    stored = await AuditPayload.objects.afirst()
-    row = await AuditEvent.objects.aget()
+    record(writing, an_event(payload=b'{"city":"Oslo","password":"hunter2"}', payload_mode=mode))
+    stored = AuditPayload.objects.first()
+    row = AuditEvent.objects.get()
     assert (bytes(stored.body) if stored else None) == kept
     assert bool(row.payload_digest) == (mode != PayloadMode.NONE)

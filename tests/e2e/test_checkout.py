@@ -29,6 +29,7 @@ class Checkout:
 
     def __init__(self, folder: Path, path: str) -> None:
         self.folder: Final = folder / "checkout"
+        self._started: Final[list[Process]] = []
         self.environment: Final = {"PATH": path, "HOME": str(folder)}
         self.port: Final = free_port()
         self.url: Final = f"http://127.0.0.1:{self.port}"
@@ -41,7 +42,16 @@ class Checkout:
 
     def make(self, *arguments: str) -> Process:
         command = [shutil.which("make") or "make", *arguments]
-        return Process(command, self.folder.parent / "log", env=self.environment, cwd=self.folder)
+        process = Process(command, self.folder.parent / "log", env=self.environment, cwd=self.folder)
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End whatever a failed test has left."""
+        for process in self._started:
+            for pid in {process.pid, *children(process.pid)} if process.exit_code is None else ():
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.folder.parent)
 
     def up(self, within: float) -> Process:
         """`make up`, ready within so many seconds."""
@@ -73,8 +83,9 @@ def checkout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         (folder / "bin").mkdir()
         (folder / "bin" / "uv").symlink_to(uv)
         places.insert(0, str(folder / "bin"))
-    yield Checkout(folder, os.pathsep.join(places))
-    shutil.rmtree(folder)
+    checkout = Checkout(folder, os.pathsep.join(places))
+    yield checkout
+    checkout.close()
 
 
 @pytest.mark.slow
@@ -112,7 +123,7 @@ async def _paste(printed: str, mode: Mode) -> None:
     entry = _snippet(printed)
     key = entry["headers"]["Authorization"].removeprefix("Bearer ")
     async with python_client(entry["url"], key, mode) as client:
-        assert client.server_info is not None
+        assert (await client.list_tools()).tools == []
 
 
 def _snippet(printed: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def main(kind: str, data_dir: str) -> None:
     from gateway.edge.app import EdgeApp
     from gateway.edge.config import EdgeConfig
     from gateway.models import Session
-    from gateway.server.drain import Drain
+    from gateway.server.drain import drain
     from gateway.server.sockets import listen
     from tests.gateway.tiny_core import TinyCore
 
@@ -33,11 +33,10 @@ def main(kind: str, data_dir: str) -> None:
     core.push = edge.sessions.push
     sock = listen("127.0.0.1", int(os.environ.get("TEST_PORT", "0")))
     print(sock.getsockname()[1], flush=True)
-    drain = Drain(0, 5)
     if kind == "daphne":
         from gateway.server.daphne import DrainingServer
 
-        DrainingServer(edge, drain, limits, sock, edge.start, edge.stop).run()
+        DrainingServer(edge, drain(), limits, sock, edge.start, edge.stop).run()
         return
     from gateway.server.uvicorn import make_server
 
@@ -52,7 +51,7 @@ def main(kind: str, data_dir: str) -> None:
         await edge.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
-    make_server(app, drain, limits).run(sockets=[sock])
+    make_server(app, drain(), limits).run(sockets=[sock])
 
 
 if __name__ == "__main__":

@@ -102,6 +102,8 @@ def test_the_trace_never_repeats_values(condition: str) -> None:
         ("arguments.n ==", "Syntax error"),
         ("arguments.n == 1 arguments", "extraneous"),
         ("user.id == 1", "unknown name 'user'"),
+        ("x == 1 || arguments.a.exists(x, x == 1)", "unknown name 'x'"),
+        ("arguments.a.exists(x, y, x == y)", "unknown name 'y'"),
         (".arguments.n == 1", "not supported"),
         ("arguments.s.lowerAscii() == 'x'", "unknown function 'lowerAscii'"),
         ("now() > 1", "unknown function 'now'"),

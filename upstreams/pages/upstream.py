@@ -22,6 +22,9 @@ from upstreams.pages.recorded import RecordedAdmin, dash
 from upstreams.selectors import config_fault, offered_tools
 
 COLOURS = {"up": "success", "connecting": "info", "down": "danger", "unusable": "danger", "stopped": "warning"}
+# What the page's script evaluates; on a page to look at only, there is no field to ask.
+OVER_HTTP = "typeof transport === 'undefined' || transport != 'stdio'"
+AS_COMMAND = "typeof transport === 'undefined' || transport == 'stdio'"
 ASKS = {"refresh": services.mark_refresh_due, "restart": services.mark_restart_due}
 ASKED = {"refresh": "will be listed again", "restart": "will be connected anew"}
 
@@ -39,15 +42,9 @@ class UpstreamAdmin(RecordedAdmin):
     compressed_fields = True
     warn_unsaved_form = True
     change_form_outer_before_template = "admin/upstreams/upstream/status.html"
-    conditional_fields = {
-        "url": "transport != 'stdio'",
-        "allow_address": "transport != 'stdio'",
-        "secret_headers": "transport != 'stdio'",
-        "egress_allow": "transport != 'stdio'",
-        "command": "transport == 'stdio'",
-        "args": "transport == 'stdio'",
-        "secret_env": "transport == 'stdio'",
-    }
+    conditional_fields = dict.fromkeys(
+        ("url", "allow_address", "secret_headers", "egress_allow"), OVER_HTTP
+    ) | dict.fromkeys(("command", "args", "secret_env"), AS_COMMAND)
     fieldsets = (
         (None, {"fields": ("org", ("name", "slug"), "enabled")}),
         ("How it is reached", {"fields": ("transport", "url", "allow_address", "command", "args")}),

@@ -44,6 +44,8 @@ class Migration(migrations.Migration):
                 ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
             ],
             options={
+                'verbose_name': 'person',
+                'verbose_name_plural': 'people',
                 'ordering': ('email',),
             },
         ),
@@ -65,10 +67,11 @@ class Migration(migrations.Migration):
                 ('roles', models.JSONField(default=list)),
                 ('attributes', models.JSONField(blank=True, default=dict)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL, verbose_name='person')),
                 ('org', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='accounts.org')),
             ],
             options={
+                'verbose_name': 'member',
                 'ordering': ('user__email',),
                 'constraints': [models.UniqueConstraint(fields=('org', 'user'), name='one_membership_per_org')],
             },
@@ -94,6 +97,7 @@ class Migration(migrations.Migration):
                 ('org', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to='accounts.org')),
             ],
             options={
+                'verbose_name': 'API key',
                 'ordering': ('name',),
                 'constraints': [models.UniqueConstraint(condition=models.Q(('revoked_at', None)), fields=('org', 'name'), name='one_working_key_per_name')],
             },

@@ -72,7 +72,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "sign-in"
-LOGIN_REDIRECT_URL = "/"
+LOGIN_REDIRECT_URL = "home"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -112,8 +112,10 @@ SESSION_COOKIE_NAME = "__Host-session" if SECURE and not START.script_name else 
 CSRF_COOKIE_NAME = "__Host-csrf" if SECURE and not START.script_name else "mcphub_csrf"
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = False
-CSRF_TRUSTED_ORIGINS = [*filter(None, (env.origin_of(HUB.server_url),)), *HUB.allowed_origins]
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HUB.trusted_proxies else None
+CSRF_TRUSTED_ORIGINS = [
+    *filter(None, (env.origin_of(HUB.server_url),)),
+    *(origin for origin in HUB.allowed_origins if "://" in origin),
+]
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE and HUB.mode == "cloud" else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_SECONDS > 0
 SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0

@@ -56,6 +56,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._starting: Final = threading.Lock()
         self._give_up_at = float("inf")
+        self._gave_up = False
         self.stopped = False
         self.dropped = 0
         self.refused = 0
@@ -107,7 +108,7 @@ class Writer:
         self.stopped = True
         if self._thread is not None:
             self._thread.join(timeout + 1)
-        return self._inbox.rows == 0
+        return self._inbox.rows == 0 and not self._gave_up
 
     # Deadlines: kept by each loop, so that even a thread that hangs in the database holds nobody.
 
@@ -173,6 +174,7 @@ class Writer:
                 batch = self._without_malformed(batch)
             if monotonic() > self._give_up_at:
                 self.dropped += len(batch)
+                self._gave_up = True
                 return
             sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
         _on_loops((entry for entry, _ in batch), self._settle)

@@ -193,7 +193,7 @@ def test_stop_gives_up_in_time_and_counts_what_it_lost(faulty: tuple[Faulty, Wri
     store, writer = faulty
     store.before = ["lost"] * 100
     writer.record_soon(an_event(kind=Kind.OUTCOME))
-    writer.stop(timeout=0.3)
+    assert not writer.stop(timeout=0.3)
     assert writer.dropped == 1
     assert 1 <= 100 - len(store.before) < 20
 

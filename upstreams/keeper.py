@@ -145,6 +145,7 @@ class Keeper:
             error = unsent(fault)
         else:
             self.facts = link.facts
+            self.breaker.reached()
             return link
         self.breaker.failed(error)
         raise error
@@ -215,7 +216,7 @@ class Keeper:
             return TimedOut("The upstream does not answer a ping.")
         except UpstreamError as error:
             return error
-        self.breaker.worked()
+        self.breaker.reached()
         await self._book.alive(self.spec.id)
         return None
 

@@ -13,6 +13,7 @@ from upstreams.types import Answer, Era, Exchange
 METHOD_NOT_FOUND: Final = -32601
 INTERNAL_ERROR: Final = -32603
 PROGRESS: Final = "notifications/progress"
+MAX_NOTES: Final = 10_000
 CANCELLED: Final = "notifications/cancelled"
 OF_THE_EXCHANGE: Final = frozenset({"notifications/message"})
 
@@ -64,19 +65,22 @@ def own(method: str, params: dict[str, Any] | None = None) -> Exchange:
 class Underway:
     """One exchange in flight: routes what the upstream sends meanwhile to this exchange's sink only."""
 
-    __slots__ = ("answer", "asked", "exchange", "id", "patience")
+    __slots__ = ("_notes", "answer", "asked", "exchange", "id", "patience", "session")
 
     def __init__(self, exchange: Exchange, id: int, patience: Patience) -> None:
         self.exchange = exchange
         self.id = id
         self.patience = patience
+        self.session = ""
+        self._notes = 0
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.asked: dict[int | str, asyncio.Task[None]] = {}
 
     def progress(self, params: Mapping[str, Any]) -> None:
-        """Pass progress on, without our token, when it was asked for."""
+        """Pass progress on, without our token, when it was asked for; of a flood only the beginning."""
         self.patience.alive()
-        if self.exchange.progress:
+        self._notes += 1
+        if self.exchange.progress and self._notes <= MAX_NOTES:
             self.exchange.sink.notify(
                 PROGRESS, {key: value for key, value in params.items() if key != "progressToken"}
             )

@@ -61,6 +61,10 @@ TAKES_BOTH: Final = "application/json, text/event-stream"
 class SessionForgotten(Unreachable):
     """The upstream does not know our session any more; it did not run the request."""
 
+    def __init__(self, session: str) -> None:
+        super().__init__("The upstream forgot the session.")
+        self.session = session
+
 
 class Moved(Exception):
     """The endpoint is at another path of the same origin; the request was not run."""
@@ -120,11 +124,9 @@ class HttpLink:
     # --- opening ---------------------------------------------------------------------------------
 
     def _settle(self, era: Era, revision: str) -> None:
-        """Speak this era from now on; `revision` "" before the handshake has chosen one."""
+        """Speak this era and revision from now on, in the session that was taken."""
         self.era = era
-        headers = [*self._endpoint.headers]
-        if revision:
-            headers.append((MCP_PROTOCOL_VERSION_HEADER, revision))
+        headers = [*self._endpoint.headers, (MCP_PROTOCOL_VERSION_HEADER, revision)]
         if self._session:
             headers.append((SESSION_HEADER, self._session))
         self._head = header_lines(headers)
@@ -136,8 +138,7 @@ class HttpLink:
 
     async def initialize(self) -> ServerFacts:
         """Begin a session. Raises `UpstreamError`."""
-        self._session = ""
-        self._settle("handshake", "")
+        self.era = "handshake"
         facts = opening.handshake_facts(await self._request_once(opening.initialize(self._capabilities)))
         self._settle("handshake", facts.revision)
         await self.notify("notifications/initialized")
@@ -160,11 +161,10 @@ class HttpLink:
     async def request(self, exchange: Exchange) -> Answer:
         if self.ended is not None:
             raise Unreachable("The connection to the upstream has ended.")
-        session = self._session
         try:
             answer = await self._request_once(exchange)
-        except SessionForgotten:
-            await self._renew(session)
+        except SessionForgotten as forgotten:
+            await self._renew(forgotten.session)
             return await self._request_once(exchange)
         if answer.error is not None and self.era == "modern" and opening.is_about_the_hop(answer.error):
             return await self._mend(exchange, answer.error)
@@ -187,7 +187,12 @@ class HttpLink:
     async def _exchange(self, under: Underway) -> Answer:
         exchange = under.exchange
         body = messages.request(under.id, exchange.method, params_for(exchange, self.era, under.id))
-        head = self._head if self.era == "handshake" else self._head + header_lines(self._modern_headers(exchange))
+        if exchange.method == "initialize":
+            head = header_lines(self._endpoint.headers)
+        elif self.era == "handshake":
+            head, under.session = self._head, self._session
+        else:
+            head = self._head + header_lines(self._modern_headers(exchange))
         try:
             return await self._post(under, head, body)
         except Moved as moved:
@@ -285,8 +290,8 @@ class HttpLink:
                 raise Moved(target)
             raise EgressRefused("The upstream redirects to another place.")
         error = await refusals.rpc_error(wire, under.id, under.patience.alive)
-        if self._session and under.exchange.method != "initialize" and refusals.forgot_session(status, error):
-            raise SessionForgotten("The upstream forgot the session.")
+        if under.session and refusals.forgot_session(status, error):
+            raise SessionForgotten(under.session)
         if error is not None and status not in refusals.ALWAYS_OURS:
             return Answer(self.era, error=error)
         raise refusals.fault(status, wire)

@@ -95,9 +95,9 @@ USE_TZ = True
 LOGGING_CONFIG = "mcphub.core.logs.configure"
 LOGGING = {"format": HUB.log_format, "level": HUB.log_level}
 
-CELERY_BROKER_URL = HUB.redis_url or "memory://"
+CELERY_BROKER_URL = HUB.redis_url or "memory://localhost/"
 CELERY_BEAT_SCHEDULE = SCHEDULE
-CELERY_BEAT_SCHEDULE_FILENAME = str(HUB.data_dir / "celerybeat")
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -23,6 +23,7 @@ class Connections:
         self._means = means
         self._book = book
         self._keepers: dict[str, Keeper] = {}
+        self._removed: set[str] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._scan: asyncio.Task[None] | None = None
 
@@ -43,6 +44,7 @@ class Connections:
     def set_specs(self, specs: Iterable[UpstreamSpec]) -> None:
         """The enabled upstreams from now on: new ones start, changed ones change over, missing ones stop."""
         wanted = {spec.id: spec for spec in specs}
+        self._removed = (self._removed | self._keepers.keys()) - wanted.keys()
         for upstream_id in self._keepers.keys() - wanted.keys():
             self._retire(self._keepers.pop(upstream_id), gone=True)
         for spec in wanted.values():
@@ -97,8 +99,8 @@ class Connections:
             return keeper
         if keeper is not None:
             self._retire(keeper)
-        if self._scan is None:
-            raise Unreachable("The hub is not connected to upstreams.")
+        if self._scan is None or spec.id in self._removed:
+            raise Unreachable("The upstream has been stopped.")
         keeper = self._keepers[spec.id] = Keeper(spec, self._means, self._book, self)
         keeper.start()
         return keeper

@@ -65,13 +65,12 @@ def own(method: str, params: dict[str, Any] | None = None) -> Exchange:
 class Underway:
     """One exchange in flight: routes what the upstream sends meanwhile to this exchange's sink only."""
 
-    __slots__ = ("_notes", "answer", "asked", "exchange", "id", "patience", "session")
+    __slots__ = ("_notes", "answer", "asked", "exchange", "id", "patience")
 
     def __init__(self, exchange: Exchange, id: int, patience: Patience) -> None:
         self.exchange = exchange
         self.id = id
         self.patience = patience
-        self.session = ""
         self._notes = 0
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.asked: dict[int | str, asyncio.Task[None]] = {}

@@ -158,9 +158,9 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # Daphne is untyped
     def stopProducing(self) -> None:
         self._writable.set()
 
-    def abandoned(self) -> None:
-        """The application ended without ending the response: the client must not wait for the rest of it."""
-        if not self.finished:
+    def application_ended(self, done: "asyncio.Future[None]") -> None:
+        """A response that it left without an end is none: the client must not wait for the rest."""
+        if not self.finished and not done.cancelled() and done.exception() is None:
             self.channel.transport.abortConnection()
 
     async def writable(self) -> None:
@@ -264,7 +264,7 @@ class DrainingServer(daphne_server.Server):  # type: ignore[misc]  # Daphne is u
         queue = super().create_application(protocol, scope)
         if isinstance(protocol, LimitedRequest) and queue is not None:
             running = self.connections[protocol]["application_instance"]
-            running.add_done_callback(lambda done: done.cancelled() or done.exception() or protocol.abandoned())
+            running.add_done_callback(protocol.application_ended)
         return queue
 
     async def handle_reply(self, protocol: Any, message: Message) -> None:

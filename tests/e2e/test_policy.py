@@ -7,7 +7,7 @@ from tests.harness.hub import Hub
 from tests.harness.raw import ERAS, Era, RpcFailed, raw_client
 
 READS = {"sdk__echo", "sdk__picture", "sdk__measure", "sdk__fail", "sdk__wait", "sdk__count"}
-WRITES = {"sdk__mark", "sdk__delete_everything"}
+WRITES = {"sdk__mark", "sdk__delete_everything", "sdk__ship"}
 
 
 @pytest.mark.requirement("O1", "O7")

@@ -20,6 +20,7 @@ from gateway.snapshot import Snapshots
 from gateway.subscriptions import LIST_OF, Digests, Standing, Subscriptions, Watch, digest, digests, honoured
 from gateway.types import Credentials, NotFound, Notification, Reply, Request, Route, Unauthenticated
 from mcphub.accounts.selectors import KeyRecord, touch_key
+from mcphub.accounts.services import rehash_key
 from mcphub.core import aio, clock, tokens
 from mcphub.core.principal import Principal
 from upstreams.connections import Connections
@@ -60,7 +61,7 @@ class Core:
         for public_id in tokens.public_ids_of(credentials.secret):
             record = self._snapshots.keys.get(public_id)
             if record is not None and _opens(record, credentials.secret):
-                self._touch(record, source)
+                self._touch(record, credentials.secret, source)
                 return record.principal
         raise Unauthenticated
 
@@ -175,12 +176,14 @@ class Core:
         org = next(iter(self._snapshots.orgs.values())).org
         return Principal("open", "open", "open mode", org, frozenset({"owner"}))
 
-    def _touch(self, record: KeyRecord, source: str) -> None:
-        """Note the key's use, at most once a minute."""
+    def _touch(self, record: KeyRecord, secret: str, source: str) -> None:
+        """Note the key's use, at most once a minute; a hash under an older ring key moves to the newest."""
         now = clock.monotonic()
         if now - self._touched.get(record.id, float("-inf")) >= TOUCH_EVERY_S:
             self._touched[record.id] = now
             aio.spawn(aio.in_thread(touch_key, record.id, source), name="touch-key")
+            if tokens.needs_rehash(record.digest_key_id):
+                aio.spawn(aio.in_thread(rehash_key, record.id, secret), name="rehash-key")
 
 
 def _opens(record: KeyRecord, secret: str) -> bool:

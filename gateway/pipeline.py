@@ -8,6 +8,7 @@ from typing import Any, Final
 from msgspec import structs
 
 from audit.events import AuditUnavailable, Event, Kind, PayloadMode, Result
+from audit.flood import Denials
 from audit.writer import Writer
 from gateway import relay, rewriting
 from gateway.calls import READERS, Call, Refused
@@ -31,6 +32,7 @@ class Pipeline:
 
     connections: Connections
     audit: Writer
+    denials: Denials
 
     async def run(self, request: Request, reply: Reply, reach: Reach) -> None:
         """Answer one call. Raises `Unavailable` when its intent cannot be made durable."""
@@ -45,7 +47,7 @@ class Pipeline:
             await self._intend(event)
             await self._dispatch(request, reply, reach, call, event)
         else:
-            self.audit.record_soon(structs.replace(event, kind=Kind.DENIED))
+            self.denials.add(structs.replace(event, kind=Kind.DENIED))
             _deny(request, reply, reach, call, event)
 
     async def _intend(self, intent: Event) -> None:

@@ -23,6 +23,7 @@ class Connections:
         self._means = means
         self._book = book
         self._keepers: dict[str, Keeper] = {}
+        self._removed: set[str] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._scan: asyncio.Task[None] | None = None
 
@@ -43,6 +44,7 @@ class Connections:
     def set_specs(self, specs: Iterable[UpstreamSpec]) -> None:
         """The enabled upstreams from now on: new ones start, changed ones change over, missing ones stop."""
         wanted = {spec.id: spec for spec in specs}
+        self._removed = (self._removed | self._keepers.keys()) - wanted.keys()
         for upstream_id in self._keepers.keys() - wanted.keys():
             self._retire(self._keepers.pop(upstream_id), gone=True)
         for spec in wanted.values():
@@ -114,8 +116,8 @@ class Connections:
         if keeper is not None and keeper.spec.revision >= spec.revision:
             keeper.tune(spec)
             return keeper
-        if self._scan is None:
-            raise Unreachable("The hub is not connected to upstreams.")
+        if self._scan is None or spec.id in self._removed:
+            raise Unreachable("The upstream has been stopped.")
         if keeper is not None:
             self._retire(keeper)
         return self._begin(spec, keeper)

@@ -48,7 +48,6 @@ class Keeper:
         self.spec = spec
         self.facts: ServerFacts | None = None
         self.breaker = Breaker(means.limits.backoff_max_s)
-        self.closing = False
         self._means = means
         self._book = book
         self._listener = listener
@@ -133,7 +132,6 @@ class Keeper:
 
     async def close(self, patience_s: float = 0) -> None:
         """End everything, after the calls under way have ended or `patience_s` have passed."""
-        self.closing = True
         if self._task is not None:
             await aio.cancel(self._task)
         with suppress(TimeoutError):

@@ -69,13 +69,12 @@ def own(method: str, params: dict[str, Any] | None = None) -> Exchange:
 class Underway:
     """One exchange in flight: routes what the upstream sends meanwhile to this exchange's sink only."""
 
-    __slots__ = ("_notes", "answer", "asked", "exchange", "id", "patience", "session")
+    __slots__ = ("_notes", "answer", "asked", "exchange", "id", "patience")
 
     def __init__(self, exchange: Exchange, id: int, patience: Patience) -> None:
         self.exchange = exchange
         self.id = id
         self.patience = patience
-        self.session = ""
         self._notes = 0
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.asked: dict[int | str, asyncio.Task[None]] = {}
@@ -90,8 +89,11 @@ class Underway:
             )
 
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
+        """Pass a log message on; of a flood only the beginning."""
         self.patience.alive()
-        self.exchange.sink.notify(method, params)
+        self._notes += 1
+        if self._notes <= MAX_NOTES:
+            self.exchange.sink.notify(method, params)
 
     def ask(self, id: int | str, method: str, params: Mapping[str, Any], send: Send) -> None:
         """Ask the client and send its answer back as the response to `id`."""

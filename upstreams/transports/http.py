@@ -76,6 +76,17 @@ class Moved(Exception):
         self.target = target
 
 
+class HttpUnderway(Underway):
+    """An exchange in flight, the request that carries it, and the session it was sent in."""
+
+    __slots__ = ("sending", "session")
+
+    def __init__(self, exchange: Exchange, id: int, patience: Patience) -> None:
+        super().__init__(exchange, id, patience)
+        self.sending: Sending | None = None
+        self.session = ""
+
+
 class Endpoint:
     """What the HTTP links of one upstream share: connections, path, and the headers that mirror arguments."""
 
@@ -115,7 +126,7 @@ class HttpLink:
         self._head = b""
         self._renewing = asyncio.Lock()
         self._last_id = 0
-        self._underway: dict[int, Underway] = {}
+        self._underway: dict[int, HttpUnderway] = {}
         self._listening: asyncio.Task[bool] | None = None
         self._watching = Watching(self)
 
@@ -226,19 +237,24 @@ class HttpLink:
 
     async def _request_once(self, exchange: Exchange) -> Answer:
         self._last_id += 1
-        under = Underway(exchange, self._last_id, Patience(self.spec.call_s, self.spec.call_hard_s))
+        under = HttpUnderway(exchange, self._last_id, Patience(self.spec.call_s, self.spec.call_hard_s))
         self._underway[under.id] = under
         try:
             async with under.patience:
                 return await self._exchange(under)
-        except (TimedOut, asyncio.CancelledError):
+        except TimedOut as late:
+            self._abandon(under)
+            if under.sending is not None and not under.sending.sent:
+                raise TimedOut("The upstream could not be reached in time.", outcome="not_sent") from late
+            raise
+        except asyncio.CancelledError:
             self._abandon(under)
             raise
         finally:
             del self._underway[under.id]
             under.close()
 
-    async def _exchange(self, under: Underway) -> Answer:
+    async def _exchange(self, under: HttpUnderway) -> Answer:
         exchange = under.exchange
         body = messages.request(under.id, exchange.method, params_for(exchange, self.era, under.id))
         if exchange.method == "initialize":
@@ -256,8 +272,9 @@ class HttpLink:
             except Moved:
                 raise EgressRefused("The upstream answers with one redirect after another.") from None
 
-    async def _post(self, under: Underway, head: bytes, body: bytes) -> Answer:
-        async with self._endpoint.origin.send("POST", self._endpoint.target, head, body) as wire:
+    async def _post(self, under: HttpUnderway, head: bytes, body: bytes) -> Answer:
+        under.sending = self._endpoint.origin.send("POST", self._endpoint.target, head, body)
+        async with under.sending as wire:
             return await self._read(under, wire)
 
     def _modern_headers(self, exchange: Exchange) -> Headers:
@@ -274,7 +291,7 @@ class HttpLink:
 
     # --- answers ---------------------------------------------------------------------------------
 
-    async def _read(self, under: Underway, wire: Wire) -> Answer:
+    async def _read(self, under: HttpUnderway, wire: Wire) -> Answer:
         if wire.status != 200:
             return await self._refused(under, wire)
         if wire.headers.get(b"content-encoding", b"identity") != b"identity":
@@ -300,7 +317,7 @@ class HttpLink:
                 return answer
         raise ProtocolFault("The upstream's answer holds no response.")
 
-    async def _read_stream(self, under: Underway, wire: Wire) -> Answer:
+    async def _read_stream(self, under: HttpUnderway, wire: Wire) -> Answer:
         under.patience.alive()
         reader = new_reader(self._limits)
         answer = await self._answer_on(under, wire, reader)
@@ -314,7 +331,7 @@ class HttpLink:
             raise lost_because("The upstream's stream ended before its answer.")
         return answer
 
-    async def _answer_on(self, under: Underway, wire: Wire, reader: EventReader) -> Answer | None:
+    async def _answer_on(self, under: HttpUnderway, wire: Wire, reader: EventReader) -> Answer | None:
         """The answer on this stream; None when it ended without, which an upstream that lets us poll may do."""
         with suppress(Lost):
             async for message in messages_on(wire, reader):
@@ -335,7 +352,7 @@ class HttpLink:
             self._notified(under, message.method, message.arguments())
         return None
 
-    async def _refused(self, under: Underway, wire: Wire) -> Answer:
+    async def _refused(self, under: HttpUnderway, wire: Wire) -> Answer:
         """What an answer other than 200 means. Returns the upstream's own JSON-RPC error if it sent one."""
         status = wire.status
         if 300 <= status < 400:
@@ -384,7 +401,7 @@ class HttpLink:
         else:
             self._watcher.noticed(method, params)
 
-    def _sole(self) -> Underway | None:
+    def _sole(self) -> HttpUnderway | None:
         """The only exchange under way on a private connection, for servers that ask on the wrong stream."""
         return next(iter(self._underway.values())) if len(self._underway) == 1 else None
 
@@ -443,9 +460,9 @@ class HttpLink:
         head = self._head + header_lines(self._modern_headers(exchange))
         return self._endpoint.origin.send("POST", self._endpoint.target, head, body)
 
-    def _abandon(self, under: Underway) -> None:
+    def _abandon(self, under: HttpUnderway) -> None:
         """A modern upstream sees the closed stream; others are told, except about the request that opens."""
-        if self.era == "handshake" and under.exchange.method != "initialize":
+        if self.era == "handshake" and under.exchange.method != "initialize" and under.sending is not None:
             aio.spawn(self.notify(base.CANCELLED, {"requestId": under.id}), name="cancel-upstream")
 
     async def close(self) -> None:

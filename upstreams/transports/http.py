@@ -6,7 +6,7 @@ no session, the envelope in `_meta` and in headers. What arrives on a POST's str
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from upstreams.errors import (
     TooLarge,
     Unreachable,
     UpstreamError,
+    UpstreamFailed,
 )
 from upstreams.transports import base, opening, refusals
 from upstreams.transports import wire as messages
@@ -38,10 +39,11 @@ from upstreams.transports.base import Underway, Watcher
 from upstreams.transports.envelope import params_for
 from upstreams.transports.events import EventReader
 from upstreams.transports.http1 import Wire
-from upstreams.transports.listening import RECONNECT_S, changing_lists, listen, messages_on, new_reader
+from upstreams.transports.listening import RECONNECT_S, Take, listen, messages_on, new_reader
 from upstreams.transports.losses import lost_because
 from upstreams.transports.origin import Headers, Origin, Sending, header_lines, whole
 from upstreams.transports.patience import Patience
+from upstreams.transports.watching import ACKNOWLEDGED, LISTEN, Watching
 from upstreams.types import MODERN, Answer, Era, Exchange, ServerFacts, UpstreamSpec
 
 SESSION_HEADER: Final = "mcp-session-id"
@@ -125,7 +127,8 @@ class HttpLink:
         self._renewing = asyncio.Lock()
         self._last_id = 0
         self._underway: dict[int, HttpUnderway] = {}
-        self._listening: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[bool] | None = None
+        self._watching = Watching(self)
 
     @property
     def busy(self) -> bool:
@@ -159,13 +162,64 @@ class HttpLink:
     def listen(self) -> None:
         """Begin to take what the upstream sends outside of exchanges."""
         if self.era == "handshake":
-            self._listening = aio.spawn(
-                listen(self._get_stream, self._untied, self._limits), name=f"listen {self.spec.slug}"
-            )
-        elif changing_lists(self.facts):
-            self._listening = aio.spawn(
-                listen(self._listen_stream, self._untied, self._limits), name=f"listen {self.spec.slug}"
-            )
+            self._listening = aio.spawn(self._hear(self._session), name=f"listen {self.spec.slug}")
+        elif self._watching.filter():
+            self._listening = self._listen(self._untied)
+
+    async def subscribe(self, uris: Collection[str]) -> Mapping[str, RpcError]:
+        return await self._watching.add(uris)
+
+    async def unsubscribe(self, uris: Collection[str]) -> None:
+        await self._watching.remove(uris)
+
+    async def relisten(self) -> Mapping[str, Any]:
+        """See `Watching`."""
+        before, self._listening = self._listening, None
+        honoured: Mapping[str, Any] = {}
+        if self._watching.filter():
+            try:
+                honoured = await self._acknowledged()
+            except BaseException:
+                self._listening = before
+                raise
+        if before is not None:
+            await aio.cancel(before)
+        return honoured
+
+    async def _acknowledged(self) -> Mapping[str, Any]:
+        """Open a listen stream; the filter that the upstream acknowledges. Raises `UpstreamError`."""
+        said: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def take(message: messages.Message) -> None:
+            if message.method == ACKNOWLEDGED and not said.done():
+                said.set_result(message.arguments().get("notifications"))
+            else:
+                self._untied(message)
+
+        task = self._listen(take)
+        try:
+            await asyncio.wait({said, task}, timeout=self.spec.connect_s, return_when=asyncio.FIRST_COMPLETED)
+            if not said.done():
+                raise UpstreamFailed("The upstream does not take the subscription.")
+        except BaseException:
+            await aio.cancel(task)
+            raise
+        self._listening = task
+        return said.result() if isinstance(said.result(), Mapping) else {}
+
+    def _listen(self, take: Take) -> asyncio.Task[bool]:
+        return aio.spawn(listen(self._listen_stream, take, self._limits), name=f"listen {self.spec.slug}")
+
+    async def _hear(self, session: str) -> bool:
+        """Take the session's GET stream. That it ends by a refusal after it was there means a forgotten session."""
+        had = await listen(self._get_stream, self._untied, self._limits)
+        if had and session:
+            aio.spawn(self._renew_quietly(session), name=f"renew {self.spec.slug}")
+        return had
+
+    async def _renew_quietly(self, forgotten: str) -> None:
+        with suppress(UpstreamError):
+            await self._renew(forgotten)
 
     # --- exchanges -------------------------------------------------------------------------------
 
@@ -356,14 +410,16 @@ class HttpLink:
     async def _renew(self, forgotten: str) -> None:
         """Begin a new session in place of `forgotten`, once for everybody who was refused with it."""
         async with self._renewing:
-            if self._session == forgotten:
-                try:
-                    await self.initialize()
-                except UpstreamError as error:
-                    raise Unreachable(error.text) from error
-                if self._listening is not None:
-                    await aio.cancel(self._listening)
-                self.listen()
+            if self._session != forgotten:
+                return
+            try:
+                await self.initialize()
+            except UpstreamError as error:
+                raise Unreachable(error.text) from error
+            if self._listening is not None:
+                await aio.cancel(self._listening)
+            self.listen()
+        self._watcher.renewed()
 
     async def _mend(self, exchange: Exchange, error: RpcError) -> Answer:
         """The upstream refused our headers: read its tools again and send once more; else it is our fault."""
@@ -399,7 +455,7 @@ class HttpLink:
 
     def _listen_stream(self, last_event_id: str) -> Sending:
         self._last_id += 1
-        exchange = base.own("subscriptions/listen", {"notifications": changing_lists(self.facts)})
+        exchange = base.own(LISTEN, {"notifications": self._watching.filter()})
         body = messages.request(self._last_id, exchange.method, params_for(exchange, "modern", self._last_id))
         head = self._head + header_lines(self._modern_headers(exchange))
         return self._endpoint.origin.send("POST", self._endpoint.target, head, body)

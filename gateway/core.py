@@ -74,7 +74,7 @@ class Core:
         if request.method in READERS:
             if opened.snapshot.catalogue.mirrors and request.era == "modern":
                 check_mirrored(request, opened)
-            await self._pipeline.run(request, reply, opened)
+            await self._pipeline.run(request, reply, opened, self._again)
         elif request.method == LISTEN:
             await self._listen(request, reply)
         elif request.method == SET_LEVEL:
@@ -89,6 +89,16 @@ class Core:
         if snapshot is None:
             raise NotFound
         return reach(snapshot, principal, route, client, settings.START.single_upstream)
+
+    def _again(self, request: Request) -> Reach:
+        """What `request` may reach by now, a wait later. Raises `NotFound` when its key has ended."""
+        principal = request.principal
+        if principal.credential:
+            record = self._snapshots.keys.get(principal.credential)
+            if record is None or (record.expires_at is not None and record.expires_at <= time.time()):
+                raise NotFound
+            principal = record.principal
+        return self._reach(principal, request.route, request.client)
 
     async def notified(self, note: Notification) -> None:
         """See `GatewayCore.notified`. Cancellation is the edge's; the rest concerns nobody yet."""

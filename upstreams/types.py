@@ -19,7 +19,8 @@ class UpstreamSpec:
     """How to reach one upstream: its row at one revision, variables filled in. Secrets are inside: no repr.
 
     `era` is what a probe found ("" = not probed yet); times are seconds. `revision` changes whenever
-    anything changes that a running connection would have to be made anew for.
+    anything changes that a running connection would have to be made anew for. `withheld` are client
+    capabilities (sampling, elicitation, roots) that this upstream is never offered.
     """
 
     id: str
@@ -44,6 +45,7 @@ class UpstreamSpec:
     aliases: tuple[str, ...] = ()
     payload_mode: str = "redacted"
     name: str = ""
+    withheld: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

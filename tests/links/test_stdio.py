@@ -169,7 +169,12 @@ async def test_stop_leaves_no_process_not_even_one_that_left_its_group(hub: Conn
 async def test_killed_hub_leaves_no_process() -> None:
     script = Path(__file__).with_name("little_hub.py")
     hub = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.links.little_hub", str(ODD), stdout=asyncio.subprocess.PIPE, cwd=script.parents[2]
+        sys.executable,
+        "-m",
+        "tests.links.little_hub",
+        str(ODD),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=script.parents[2],
     )
     assert hub.stdout is not None
     server, grandchild = map(int, (await hub.stdout.readline()).split())

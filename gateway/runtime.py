@@ -31,7 +31,8 @@ class Runtime:
         self.snapshots: Final = Snapshots()
         self.connections: Final = Connections(_means(), RowBook())
         self.denials: Final = Denials(writer().record_soon)
-        self.core: Final = Core(self.snapshots, self.connections, Pipeline(self.connections, writer(), self.denials))
+        self.pipeline: Final = Pipeline(self.connections, writer(), self.denials, settings.HUB.limits)
+        self.core: Final = Core(self.snapshots, self.connections, self.pipeline)
         self.edge_app: Final = EdgeApp(self.core, EdgeConfig.of(settings.HUB, settings.START.script_name))
         self.core.sessions = self.edge_app.sessions
         self.edge_app.sessions.on_ended.append(self._session_ended)
@@ -49,6 +50,7 @@ class Runtime:
     async def stop(self) -> None:
         """End every connection and child, then write what the record still owes."""
         await self.core.subscriptions.stop()
+        self.pipeline.parking.stop()
         await self.edge_app.stop()
         await self.snapshots.stop()
         await self.connections.stop()

@@ -16,6 +16,7 @@ from gateway.edge.paths import parse  # noqa: E402
 from gateway.runtime import runtime  # noqa: E402
 from gateway.server.drain import Receive, Scope, Send  # noqa: E402
 from mcphub import health  # noqa: E402
+from mcphub.core import memory  # noqa: E402
 from mcphub.front import Front, answer  # noqa: E402
 
 pages: Final = Front(django)
@@ -27,8 +28,13 @@ async def start() -> None:
     """Start the background work of this process, once, whoever asks first."""
     global _starting
     if _starting is None:
-        _starting = asyncio.get_running_loop().create_task(runtime().start(), name="runtime-start")
+        _starting = asyncio.get_running_loop().create_task(_start(), name="runtime-start")
     await asyncio.shield(_starting)
+
+
+async def _start() -> None:
+    await runtime().start()
+    memory.settle()
 
 
 async def stop() -> None:

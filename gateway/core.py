@@ -10,8 +10,10 @@ from django.conf import settings
 
 from gateway import lists
 from gateway.calls import READERS
-from gateway.errors import METHOD_NOT_FOUND
+from gateway.eras.levels import LOG_LEVELS
+from gateway.errors import INVALID_PARAMS, METHOD_NOT_FOUND
 from gateway.facts import described
+from gateway.mirrored import check_mirrored
 from gateway.pipeline import Pipeline
 from gateway.relay import SERVER_INFO, encode
 from gateway.router import Reach, reach
@@ -20,6 +22,7 @@ from gateway.snapshot import Snapshots
 from gateway.subscriptions import LIST_OF, Digests, Standing, Subscriptions, Watch, digest, digests, honoured
 from gateway.types import Credentials, NotFound, Notification, Reply, Request, Route, Unauthenticated
 from mcphub.accounts.selectors import KeyRecord, touch_key
+from mcphub.accounts.services import rehash_key
 from mcphub.core import aio, clock, tokens
 from mcphub.core.principal import Principal
 from upstreams.connections import Connections
@@ -29,6 +32,7 @@ from upstreams.types import MODERN, ClientFacts
 LIST_TTL_MS: Final = 60_000
 TOUCH_EVERY_S: Final = 60
 LISTEN: Final = "subscriptions/listen"
+SET_LEVEL: Final = "logging/setLevel"
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 
 
@@ -60,7 +64,7 @@ class Core:
         for public_id in tokens.public_ids_of(credentials.secret):
             record = self._snapshots.keys.get(public_id)
             if record is not None and _opens(record, credentials.secret):
-                self._touch(record, source)
+                self._touch(record, credentials.secret, source)
                 return record.principal
         raise Unauthenticated
 
@@ -68,9 +72,13 @@ class Core:
         """See `GatewayCore.handle`."""
         opened = self._reach(request.principal, request.route, request.client)
         if request.method in READERS:
+            if opened.snapshot.catalogue.mirrors and request.era == "modern":
+                check_mirrored(request, opened)
             await self._pipeline.run(request, reply, opened, self._again)
         elif request.method == LISTEN:
             await self._listen(request, reply)
+        elif request.method == SET_LEVEL:
+            await self._set_level(request, reply)
         elif (method := self._methods.get(request.method)) is not None:
             method(self, request, reply, opened)
         else:
@@ -131,6 +139,16 @@ class Core:
         finally:
             self.subscriptions.discard(watch)
 
+    async def _set_level(self, request: Request, reply: Reply) -> None:
+        """`logging/setLevel`: kept with the session, for every worker. Raises `Unavailable`."""
+        level = request.params.get("level")
+        if not isinstance(level, str) or level not in LOG_LEVELS:
+            reply.error(RpcError(INVALID_PARAMS, f"level must be one of {', '.join(LOG_LEVELS)}"))
+            return
+        if self.sessions is not None and request.session is not None:
+            await self.sessions.set_log_level(request.session.id, level)
+        reply.result(b"{}")
+
     def _standing(self) -> Iterable[Standing]:
         """The handshake sessions whose stream is open here."""
         for session in self.sessions.listening() if self.sessions else ():
@@ -178,19 +196,20 @@ class Core:
         "initialize": _greet,
         "server/discover": _discover,
         "ping": _pong,
-        "logging/setLevel": _pong,
     }
 
     def _open_principal(self) -> Principal:
         org = next(iter(self._snapshots.orgs.values())).org
         return Principal("open", "open", "open mode", org, frozenset({"owner"}))
 
-    def _touch(self, record: KeyRecord, source: str) -> None:
-        """Note the key's use, at most once a minute."""
+    def _touch(self, record: KeyRecord, secret: str, source: str) -> None:
+        """Note the key's use, at most once a minute; a hash under an older ring key moves to the newest."""
         now = clock.monotonic()
         if now - self._touched.get(record.id, float("-inf")) >= TOUCH_EVERY_S:
             self._touched[record.id] = now
             aio.spawn(aio.in_thread(touch_key, record.id, source), name="touch-key")
+            if tokens.needs_rehash(record.digest_key_id):
+                aio.spawn(aio.in_thread(rehash_key, record.id, secret), name="rehash-key")
 
 
 def _opens(record: KeyRecord, secret: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec import structs
 
 from audit.events import Event, Kind, Result
+from audit.flood import Denials
 from audit.writer import Writer
 from gateway import relay, rounds
 from gateway.calls import READERS, Call, Refused
@@ -31,9 +32,10 @@ DECLINED: Final = Failure("cancelled", "The page that the server asked for was n
 class Pipeline:
     """Bound to this process's connections and its audit writer."""
 
-    def __init__(self, connections: Connections, audit: Writer, limits: Limits) -> None:
+    def __init__(self, connections: Connections, audit: Writer, denials: Denials, limits: Limits) -> None:
         self._connections = connections
         self._audit = audit
+        self._denials = denials
         self._dialogue = Dialogue(connections, audit, limits)
         self.parking: Final = Parking(limits)
 
@@ -144,7 +146,7 @@ class Pipeline:
 
     def _deny(self, request: Request, reply: Reply, reach: Reach, call: Call, event: Event) -> None:
         """Say no: as the tool's result where the tool may be seen, else as if it did not exist (F52)."""
-        self._audit.record_soon(structs.replace(event, kind=Kind.DENIED))
+        self._denials.add(structs.replace(event, kind=Kind.DENIED))
         if not reach.shows(call.target):
             reply.error(unknown(NOUNS.get(request.method, "prompt"), call.shown_as))
             return

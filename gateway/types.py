@@ -13,13 +13,17 @@ RequestId = str | int
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An MCP endpoint, read from the path's syntax alone; "" where the path does not name a part."""
+    """An MCP endpoint, read from the path's syntax alone; "" where the path does not name a part.
+
+    `wire` tells how it is spoken to: streamable HTTP, or one of the two paths of HTTP+SSE (2024-11-05).
+    """
 
     kind: Literal["aggregate", "org", "upstream", "toolset"]
     org: str = ""
     upstream: str = ""
     toolset: str = ""
     path: str = "/mcp"
+    wire: Literal["streamable", "sse", "messages"] = "streamable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Request:
     """One JSON-RPC request of a client, envelope checked.
 
     `params` carries no reserved envelope keys; `progress_token` is None when no progress was asked for;
-    `received_bytes` is the size of the body; `trace` holds traceparent, tracestate and baggage if sent.
+    `received_bytes` is the size of the body; `trace` holds traceparent, tracestate and baggage if sent;
+    `param_headers` are the `Mcp-Param-*` headers of a modern `tools/call`, names in lower case.
     """
 
     route: Route
@@ -60,6 +65,7 @@ class Request:
     source: str = ""
     received_bytes: int = 0
     trace: Mapping[str, str] = field(default_factory=dict)
+    param_headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

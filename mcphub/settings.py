@@ -95,9 +95,9 @@ USE_TZ = True
 LOGGING_CONFIG = "mcphub.core.logs.configure"
 LOGGING = {"format": HUB.log_format, "level": HUB.log_level}
 
-CELERY_BROKER_URL = HUB.redis_url or "memory://"
+CELERY_BROKER_URL = HUB.redis_url or "memory://localhost/"
 CELERY_BEAT_SCHEDULE = SCHEDULE
-CELERY_BEAT_SCHEDULE_FILENAME = str(HUB.data_dir / "celerybeat")
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -119,6 +119,7 @@ CSRF_TRUSTED_ORIGINS = [
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE and HUB.mode == "cloud" else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_SECONDS > 0
 SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
+# The redirect to TLS is the proxy's: health is asked for without it.
 SECURE_SSL_REDIRECT = False
 SILENCED_SYSTEM_CHECKS = ["security.W008"]
 SECURE_REFERRER_POLICY = "same-origin"

@@ -1,6 +1,6 @@
 """The values that cross the seam between the gateway and the upstreams."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -74,6 +74,7 @@ class Exchange:
     `params` carries no reserved `_meta` keys and no progress token; the connection adds what the
     upstream's era needs. `holder` is the sharing scope: "" (shared), a principal id, or a session id.
     `resend` marks what may be sent twice: lists, reads, and tools that the operator marked idempotent.
+    `caller` is the principal's id, "" for the hub's own requests.
     """
 
     method: str
@@ -85,6 +86,7 @@ class Exchange:
     resend: bool = False
     call_id: str = ""
     trace: Mapping[str, str] = field(default_factory=dict)
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,12 @@ class Link(Protocol):
 
     async def request(self, exchange: Exchange) -> Answer:
         """Send and wait. Raises `UpstreamError`; cancelling the task cancels the call upstream."""
+
+    async def subscribe(self, uris: Collection[str]) -> Mapping[str, RpcError]:
+        """Ask to be told when these resources change; the refusals. Raises `UpstreamError`."""
+
+    async def unsubscribe(self, uris: Collection[str]) -> None:
+        """Ask to be told no more. Raises `UpstreamError`."""
 
     async def close(self) -> None:
         """End it and everything it started. Pending requests end as `Lost`."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+from gateway.edge.pulse import Beating
 from gateway.edge.stream import KEEP_ALIVE, EventStream, Send, event_text
 from gateway.eras.jsonrpc import error_text
 from gateway.errors import Header, Refused
@@ -53,7 +54,7 @@ class Outlet:
         self.born = 0.0
         self.begun = False
         self.left = False
-        self.home: set[Outlet] | None = None
+        self.home: set[Beating] | None = None
         self.stream: EventStream | None = None
         self.on_leave: Callable[[], None] | None = None
         self.still_allowed: Callable[[], bool] | None = None
@@ -95,6 +96,11 @@ class Outlet:
         """
         if self.sse and not self.left:
             self.open_stream().put(event_text(message))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the client reads slower than it is told things."""
+        return self.stream is not None and self.stream.crowded
 
     def open_stream(self) -> EventStream:
         """The stream of this response, begun if there is none."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.edge.asks import Asks, Told
-from gateway.edge.outlet import Outlet
+from gateway.edge.line import Line
 from gateway.eras.jsonrpc import Id, error_text, id_text, notification_text, request_text, result_text
 from gateway.errors import (
     INTERNAL_ERROR,
@@ -43,7 +43,7 @@ class Reply:
     )
 
     def __init__(
-        self, outlet: Outlet, era: Era, id_: Id, progress_token: Id | None, asks: Asks, session_id: str = ""
+        self, outlet: Line, era: Era, id_: Id, progress_token: Id | None, asks: Asks, session_id: str = ""
     ) -> None:
         self.outlet = outlet
         self.id = id_
@@ -58,8 +58,12 @@ class Reply:
         self._session_id = session_id
 
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
-        """Send a notification before the answer. Progress that nobody asked for is dropped."""
-        if self.body:
+        """Send a notification before the answer.
+
+        Progress that nobody asked for is dropped, and so is what a client is told faster than it reads: an
+        upstream that talks without end must not cost the client its answer.
+        """
+        if self.body or self.outlet.crowded:
             return
         if method == PROGRESS:
             if self._progress_token is None:

@@ -52,7 +52,7 @@ def person() -> Person:
 
 @pytest.fixture(scope="package")
 def asking_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A running hub with the asking server of each era, `handshake` and `modern`."""
+    """A running hub with the asking server of each era; marks are in the folder above `hub.folder`."""
     with running(tmp_path_factory.mktemp("asking")) as hub:
         yield hub
 

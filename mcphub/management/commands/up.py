@@ -120,6 +120,8 @@ def _brought(options: dict[str, Any]) -> Brought:
 
 def _misfits(brought: Brought, options: dict[str, Any]) -> Iterable[str]:
     """Flags that do not go together."""
+    if settings.HUB.mode != "standalone":
+        yield "up starts the standalone hub; in cloud mode the roles are serve, worker and beat."
     if options["hot_reload"] and not brought.config:
         yield "--hot-reload follows a file: name it with --config."
     if brought.config and brought.words:

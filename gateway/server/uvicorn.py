@@ -191,6 +191,7 @@ def make_server(
         loop="uvloop",
         http=type("Protocol", (LimitedProtocol,), {"limits": limits}),
         ws="websockets-sansio",
+        ws_max_size=limits.body_bytes,
         lifespan="on",
         interface="asgi3",
         access_log=False,

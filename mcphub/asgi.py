@@ -20,6 +20,7 @@ from mcphub.core import memory  # noqa: E402
 from mcphub.front import Front, answer  # noqa: E402
 
 pages: Final = Front(django)
+PREFIX: Final = settings.START.path_prefix
 
 _starting: "asyncio.Task[None] | None" = None
 
@@ -48,7 +49,7 @@ async def stop() -> None:
 
 async def http(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand the request to health, to the MCP edge or to Django, by its path below the hub's prefix."""
-    path, prefix = scope["path"], settings.START.path_prefix
+    path, prefix = scope["path"], PREFIX
     if path in health.PATHS:
         await health.application(scope, receive, send)
         return

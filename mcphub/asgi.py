@@ -47,24 +47,30 @@ async def stop() -> None:
         await runtime().stop()
 
 
+def below_prefix(scope: Scope) -> Scope | None:
+    """The scope with its path below the hub's prefix; None when it lies elsewhere."""
+    path = scope["path"]
+    if not PREFIX:
+        return scope
+    if path != PREFIX and not path.startswith(PREFIX + "/"):
+        return None
+    return {**scope, "path": path[len(PREFIX) :] or "/"}
+
+
 async def http(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand the request to health, to the MCP edge or to Django, by its path below the hub's prefix."""
-    path, prefix = scope["path"], PREFIX
-    if path in health.PATHS:
+    if scope["path"] in health.PATHS:
         await health.application(scope, receive, send)
         return
-    if prefix:
-        if path != prefix and not path.startswith(prefix + "/"):
-            await answer(send, 404, {"error": "not found"})
-            return
-        path = path[len(prefix) :] or "/"
-        scope = {**scope, "path": path}
-    if parse(path) is not None:
+    below = below_prefix(scope)
+    if below is None:
+        await answer(send, 404, {"error": "not found"})
+    elif parse(below["path"]) is not None:
         if not _is_started():
             await start()
-        await runtime().edge_app(scope, receive, send)
+        await runtime().edge_app(below, receive, send)
     else:
-        await pages(scope, receive, send)
+        await pages(below, receive, send)
 
 
 def _is_started() -> bool:
@@ -72,9 +78,15 @@ def _is_started() -> bool:
 
 
 async def websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """No path takes WebSockets yet: refuse before accepting."""
-    await receive()
-    await send({"type": "websocket.close", "code": 1000})
+    """Hand the connection to the MCP edge; no other path takes WebSockets."""
+    below = below_prefix(scope)
+    if below is None or parse(below["path"]) is None:
+        await receive()
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    if not _is_started():
+        await start()
+    await runtime().edge_app.websocket(below, receive, send)
 
 
 async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:

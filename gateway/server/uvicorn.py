@@ -15,6 +15,8 @@ from mcphub.core.limits import Limits
 
 KEEP_ALIVE_S: Final = 75
 FLUSH_S: Final = 3
+WHITESPACE: Final = b" \t"
+"""Not part of a value (RFC 9110 §5.5); the parser takes it away before the value only."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -78,7 +80,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """As the base does, in one step, because it is called eight times for each request."""
         if self._refused:
             return
-        name = name.lower()
+        name, value = name.lower(), value.rstrip(WHITESPACE)
         self.headers.append((name, value))
         if name == b"content-length":
             self._declared_bytes = int(value)
@@ -230,6 +232,7 @@ def make_server(
         loop="uvloop",
         http=type("Protocol", (LimitedProtocol,), {"limits": limits}),
         ws="websockets-sansio",
+        ws_max_size=limits.body_bytes,
         lifespan="on",
         interface="asgi3",
         access_log=False,

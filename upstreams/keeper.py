@@ -85,6 +85,26 @@ class Keeper:
         return answer
 
     @property
+    def running(self) -> bool:
+        """Whether this process has the upstream's health and catalogue in hand."""
+        return self._task is not None
+
+    @property
+    def movable(self) -> bool:
+        """Whether every process may have connections of its own: nothing at the other side depends on which."""
+        return self.facts is not None and self.facts.sessionless
+
+    def recall(self, facts: ServerFacts, *, down: bool) -> None:
+        """Take over what the process that runs the upstream wrote down."""
+        if self._task is None:
+            self.facts = facts
+            self._state = "down" if down else "up"
+
+    def holders(self) -> set[str]:
+        """Whose connections are here."""
+        return {holder for holder, _ in self._connections}
+
+    @property
     def failing(self) -> bool:
         """Whether the last try to reach the upstream failed."""
         return self._state == "down"
@@ -189,7 +209,7 @@ class Keeper:
                 self._doubt = False
                 if error := await self._beat(shared):
                     return await self._down(error)
-                await self._close_idle()
+                await self.close_idle()
                 beat_at = self._after(self.spec.heartbeat_s)
             if self._refresh or now >= list_at:
                 listed = await self._discover(shared, link)
@@ -245,7 +265,7 @@ class Keeper:
             self._listener.catalogue_changed(self.spec.id)
         return True
 
-    async def _close_idle(self) -> None:
+    async def close_idle(self) -> None:
         """End per-person connections that nobody has used for as long as a session lives."""
         before = clock.monotonic() - self._means.limits.session_idle_s
         idle = [

@@ -7,6 +7,8 @@ from typing import Final
 
 from policies.types import Kind, Risk
 
+MIRRORED: Final = b'"x-mcp-header"'
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -24,14 +26,24 @@ class Entry:
     risk: Risk
     holder: str = ""
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether the tool may have arguments that modern clients repeat in `Mcp-Param-*` headers."""
+        return MIRRORED in self.body
+
 
 class Catalogue:
-    """Immutable. Personal entries (of per-user upstreams) are seen by their holder only."""
+    """Immutable. Personal entries (of per-user upstreams) are seen by their holder only.
+
+    `mirrors` says that some tool's arguments may have to be repeated in headers.
+    """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
+        self.mirrors = False
         shared: list[Entry] = []
         personal: dict[str, list[Entry]] = {}
         for entry in entries:
+            self.mirrors = self.mirrors or entry.mirrors
             (personal.setdefault(entry.holder, []) if entry.holder else shared).append(entry)
         self._shared: Final = _Index(shared)
         self._personal: Final = {holder: _Index(own) for holder, own in personal.items()}

@@ -10,8 +10,10 @@ from django.conf import settings
 
 from gateway import lists
 from gateway.calls import READERS
-from gateway.errors import METHOD_NOT_FOUND
+from gateway.eras.levels import LOG_LEVELS
+from gateway.errors import INVALID_PARAMS, METHOD_NOT_FOUND
 from gateway.facts import described
+from gateway.mirrored import check_mirrored
 from gateway.pipeline import Pipeline
 from gateway.relay import SERVER_INFO, encode
 from gateway.router import Reach, reach
@@ -30,6 +32,7 @@ from upstreams.types import MODERN, ClientFacts
 LIST_TTL_MS: Final = 60_000
 TOUCH_EVERY_S: Final = 60
 LISTEN: Final = "subscriptions/listen"
+SET_LEVEL: Final = "logging/setLevel"
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 
 
@@ -69,9 +72,13 @@ class Core:
         """See `GatewayCore.handle`."""
         opened = self._reach(request.principal, request.route, request.client)
         if request.method in READERS:
-            await self._pipeline.run(request, reply, opened)
+            if opened.snapshot.catalogue.mirrors and request.era == "modern":
+                check_mirrored(request, opened)
+            await self._pipeline.run(request, reply, opened, self._again)
         elif request.method == LISTEN:
             await self._listen(request, reply)
+        elif request.method == SET_LEVEL:
+            await self._set_level(request, reply)
         elif (method := self._methods.get(request.method)) is not None:
             method(self, request, reply, opened)
         else:
@@ -82,6 +89,16 @@ class Core:
         if snapshot is None:
             raise NotFound
         return reach(snapshot, principal, route, client, settings.START.single_upstream)
+
+    def _again(self, request: Request) -> Reach:
+        """What `request` may reach by now, a wait later. Raises `NotFound` when its key has ended."""
+        principal = request.principal
+        if principal.credential:
+            record = self._snapshots.keys.get(principal.credential)
+            if record is None or (record.expires_at is not None and record.expires_at <= time.time()):
+                raise NotFound
+            principal = record.principal
+        return self._reach(principal, request.route, request.client)
 
     async def notified(self, note: Notification) -> None:
         """See `GatewayCore.notified`. Cancellation is the edge's; the rest concerns nobody yet."""
@@ -121,6 +138,16 @@ class Core:
             await asyncio.Future()
         finally:
             self.subscriptions.discard(watch)
+
+    async def _set_level(self, request: Request, reply: Reply) -> None:
+        """`logging/setLevel`: kept with the session, for every worker. Raises `Unavailable`."""
+        level = request.params.get("level")
+        if not isinstance(level, str) or level not in LOG_LEVELS:
+            reply.error(RpcError(INVALID_PARAMS, f"level must be one of {', '.join(LOG_LEVELS)}"))
+            return
+        if self.sessions is not None and request.session is not None:
+            await self.sessions.set_log_level(request.session.id, level)
+        reply.result(b"{}")
 
     def _standing(self) -> Iterable[Standing]:
         """The handshake sessions whose stream is open here."""
@@ -169,7 +196,6 @@ class Core:
         "initialize": _greet,
         "server/discover": _discover,
         "ping": _pong,
-        "logging/setLevel": _pong,
     }
 
     def _open_principal(self) -> Principal:

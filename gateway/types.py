@@ -44,7 +44,8 @@ class Request:
     """One JSON-RPC request of a client, envelope checked.
 
     `params` carries no reserved envelope keys; `progress_token` is None when no progress was asked for;
-    `received_bytes` is the size of the body; `trace` holds traceparent, tracestate and baggage if sent.
+    `received_bytes` is the size of the body; `trace` holds traceparent, tracestate and baggage if sent;
+    `param_headers` are the `Mcp-Param-*` headers of a modern `tools/call`, names in lower case.
     """
 
     route: Route
@@ -60,6 +61,7 @@ class Request:
     source: str = ""
     received_bytes: int = 0
     trace: Mapping[str, str] = field(default_factory=dict)
+    param_headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

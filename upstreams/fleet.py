@@ -6,24 +6,32 @@ between requests (modern, or without a session) is called by every process itsel
 """
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
 
 from mcphub.core import aio
 from mcphub.core.workers import AnswerLost, Line, NotTaken, Workers
 from upstreams import forwarding
-from upstreams.errors import Lost, Unreachable
+from upstreams.errors import Lost, RpcError, Unreachable, UpstreamError
 from upstreams.forwarding import Moved
 from upstreams.keeper import Keeper
 from upstreams.owners import Owners
 from upstreams.reports import Book
+from upstreams.transports.envelope import offered
 from upstreams.transports.wire import encode
-from upstreams.types import Answer, Exchange
+from upstreams.types import Answer, ClientFacts, Exchange
+
+T = TypeVar("T")
 
 EXCHANGE: Final = "upstream-exchange"
 NOTICE: Final = "upstream-notice"
+WISH: Final = "upstream-wish"
+TAKEN: Final = "lease-taken"
+UPDATED: Final = "notifications/resources/updated"
 RELEASE: Final = "holder-ended"
 RESTART: Final = "upstream-restart"
 FREED: Final = "leases-freed"
@@ -40,7 +48,22 @@ class Notice(msgspec.Struct):
     params: dict[str, Any]
 
 
+class Wish(msgspec.Struct):
+    """What a worker wants to hear of over another one's connection."""
+
+    kind: Literal["subscribe", "unsubscribe", "lower"]
+    upstream: str
+    client: ClientFacts
+    holder: str
+    uris: list[str]
+
+
 _notice: Final = msgspec.json.Decoder(Notice)
+_wish: Final = msgspec.json.Decoder(Wish)
+_refusals: Final = msgspec.json.Decoder(dict[str, RpcError])
+
+Watched = tuple[str, str, bytes]
+"""Upstream, holder, and the client's capabilities as text."""
 
 
 class Here(Protocol):
@@ -55,7 +78,7 @@ class Here(Protocol):
     def give_up(self, upstream_id: str) -> None:
         """Another process looks after it now."""
 
-    def restart_here(self, upstream_id: str) -> None:
+    def restart(self, upstream_id: str) -> None:
         """End its connections and make new ones."""
 
     async def release_here(self, holder: str) -> None:
@@ -76,6 +99,7 @@ class Fleet:
         self._look = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         self._here: Here | None = None
+        self._watched: dict[Watched, tuple[ClientFacts, Counter[str]]] = {}
 
     @property
     def here(self) -> Here:
@@ -87,9 +111,11 @@ class Fleet:
         self._here = here
         self._owners.on_lost = self._lost
         self._workers.answer(EXCHANGE, self._serve)
+        self._workers.answer(WISH, self._grant)
+        self._workers.hear(TAKEN, lambda _, key: self._watch_again(key.decode()))
         self._workers.hear(NOTICE, self._hear_notice)
         self._workers.hear(RELEASE, lambda _, holder: self._spawn_release(holder.decode()))
-        self._workers.hear(RESTART, lambda _, upstream: here.restart_here(upstream.decode()))
+        self._workers.hear(RESTART, lambda _, upstream: here.restart(upstream.decode()))
         self._workers.hear(FREED, lambda *_: self._look.set())
         await self._owners.start()
         self._looking = aio.spawn(self._keep_looking(), name="look-for-free-leases")
@@ -114,27 +140,80 @@ class Fleet:
 
     async def call(self, keeper: Keeper, exchange: Exchange) -> Answer:
         """Run the exchange where its connection is. Raises `UpstreamError`."""
-        upstream = keeper.spec.id
-        key = _key(upstream, exchange.holder)
-        tried: set[str] = set()
-        while True:
-            owner = await self._owner(keeper, exchange.holder)
-            if owner == self._owners.own or keeper.movable:
-                return await keeper.call(exchange)
-            if owner in tried:
-                raise Unreachable("The process that holds the connection does not answer.")
-            tried.add(owner)
-            client = forwarding.Client(exchange.sink)
+        client = forwarding.Client(exchange.sink)
+
+        async def send(owner: str) -> Answer:
+            body = forwarding.asking(keeper.spec.id, exchange)
             try:
-                body = await self._workers.ask(owner, EXCHANGE, forwarding.asking(upstream, exchange), client.use)
-                return forwarding.answer_in(body)
+                return forwarding.answer_in(await self._workers.ask(owner, EXCHANGE, body, client.use))
+            finally:
+                client.close()
+
+        return await self._where_it_is(keeper, exchange.holder, lambda: keeper.call(exchange), send)
+
+    async def subscribe(
+        self, keeper: Keeper, client: ClientFacts, holder: str, uris: Collection[str]
+    ) -> Mapping[str, RpcError]:
+        """Watch resources on the connection, wherever it is, and on the one after it. Raises `UpstreamError`."""
+        refused = await self._wish("subscribe", keeper, client, holder, uris)
+        counts = self._watched.setdefault(_watched(keeper, client, holder), (client, Counter()))[1]
+        counts.update(uri for uri in uris if uri not in refused)
+        return refused
+
+    async def unsubscribe(self, keeper: Keeper, client: ClientFacts, holder: str, uris: Collection[str]) -> None:
+        """Take one `subscribe` back."""
+        counts = self._watched.get(key := _watched(keeper, client, holder), (client, Counter[str]()))[1]
+        counts.subtract(uris)
+        if not +counts:
+            self._watched.pop(key, None)
+        with suppress(UpstreamError):
+            await self._wish("unsubscribe", keeper, client, holder, uris)
+
+    async def lower(self, keeper: Keeper, client: ClientFacts, holder: str) -> None:
+        """Let log messages through from the client's level on."""
+        with suppress(UpstreamError):
+            await self._wish("lower", keeper, client, holder, ())
+
+    async def _wish(
+        self,
+        kind: Literal["subscribe", "unsubscribe", "lower"],
+        keeper: Keeper,
+        client: ClientFacts,
+        holder: str,
+        uris: Collection[str],
+    ) -> Mapping[str, RpcError]:
+        wish = Wish(kind, keeper.spec.id, client, holder, list(uris))
+
+        async def send(owner: str) -> Mapping[str, RpcError]:
+            granted = await self._workers.ask(owner, WISH, encode(wish))
+            if not granted:
+                raise Moved
+            return _refusals.decode(granted)
+
+        return await self._where_it_is(keeper, holder, lambda: _granted(keeper, wish), send)
+
+    async def _where_it_is(
+        self,
+        keeper: Keeper,
+        holder: str,
+        here: Callable[[], Awaitable[T]],
+        there: Callable[[str], Awaitable[T]],
+    ) -> T:
+        """Do it where the connection is. What was certainly not done is tried at the next owner, if there is one."""
+        key = _key(keeper.spec.id, holder)
+        tried: set[str] = set()
+        while (owner := await self._owner(keeper, holder)) not in tried:
+            if owner == self._owners.own:
+                return await here()
+            tried.add(owner)
+            try:
+                return await there(owner)
             except (NotTaken, Moved):
                 self._owners.forget(key)
             except AnswerLost:
                 self._owners.forget(key)
                 raise Lost("The process that holds the connection went away.") from None
-            finally:
-                client.close()
+        raise Unreachable("The process that holds the connection does not answer.")
 
     def noticed(self, keeper: Keeper, holder: str, method: str, params: Mapping[str, Any]) -> None:
         """Tell the others of a notification that only the owner of a connection receives."""
@@ -156,9 +235,14 @@ class Fleet:
         aio.spawn(self._owners.release(keys), name="release-leases")
 
     async def _owner(self, keeper: Keeper, holder: str) -> str:
-        owner = await self._owners.owner(_key(keeper.spec.id, holder))
-        if owner == self._owners.own and not holder:
-            keeper.start()
+        key = _key(keeper.spec.id, holder)
+        had = self._owners.has(key)
+        owner = await self._owners.owner(key)
+        if owner == self._owners.own and not had:
+            if not holder:
+                keeper.start()
+            self._workers.tell_all(TAKEN, key.encode())
+            self._watch_again(key)
         return owner
 
     async def _serve(self, line: Line, body: bytes) -> bytes:
@@ -169,6 +253,27 @@ class Fleet:
         if keeper is None or not self._owners.has(_key(upstream_id, exchange.holder)):
             raise Moved
         return await keeper.call(exchange)
+
+    async def _grant(self, line: Line, body: bytes) -> bytes:
+        """Carry out another worker's wish; nothing when the connection is not here."""
+        wish = _wish.decode(body)
+        keeper = self.here.keeper(wish.upstream)
+        if keeper is None or not self._owners.has(_key(wish.upstream, wish.holder)):
+            return b""
+        return encode(await _granted(keeper, wish))
+
+    def _watch_again(self, key: str) -> None:
+        """The connection has a new owner, who knows nothing of what was watched; nor what changed meanwhile."""
+        for watched, (client, counts) in self._watched.items():
+            upstream, holder, _ = watched
+            if key == _key(upstream, holder) and (keeper := self.here.keeper(upstream)) is not None:
+                aio.spawn(self._watch(keeper, client, holder, list(counts)), name="watch-again")
+
+    async def _watch(self, keeper: Keeper, client: ClientFacts, holder: str, uris: list[str]) -> None:
+        with suppress(UpstreamError):
+            await self._wish("subscribe", keeper, client, holder, uris)
+        for uri in uris:
+            self.here.noticed_here(keeper.spec.id, holder, UPDATED, {"uri": uri})
 
     def _lost(self, key: str) -> None:
         upstream, _, holder = key.partition("/")
@@ -226,11 +331,25 @@ class Fleet:
         """End what nobody used for long, and give up leases behind which no connection is left."""
         used: set[str] = set()
         for keeper in self.here.keepers():
-            if not keeper.running:
-                await keeper.close_idle()
+            if not keeper.running and keeper.movable:
+                await keeper.tidy()
             used |= {_key(keeper.spec.id, holder) for holder in {"", *keeper.holders()}}
         await self._owners.release(self._owners.held() - used)
 
 
 def _key(upstream_id: str, holder: str) -> str:
     return f"{upstream_id}/{holder}"
+
+
+def _watched(keeper: Keeper, client: ClientFacts, holder: str) -> Watched:
+    return keeper.spec.id, holder, encode(offered(client, holder))
+
+
+async def _granted(keeper: Keeper, wish: Wish) -> Mapping[str, RpcError]:
+    if wish.kind == "subscribe":
+        return await keeper.subscribe(wish.client, wish.holder, wish.uris)
+    if wish.kind == "unsubscribe":
+        await keeper.unsubscribe(wish.client, wish.holder, wish.uris)
+    else:
+        await keeper.lower(wish.client, wish.holder)
+    return {}

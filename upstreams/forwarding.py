@@ -17,7 +17,9 @@ from upstreams.transports.wire import encode
 from upstreams.types import Answer, ClientFacts, Era, Exchange, Sink
 
 FAMILIES: Final[Mapping[str, type[UpstreamError]]] = {
-    family.__name__: family for family in vars(errors).values() if isinstance(family, type) and issubclass(family, UpstreamError)
+    family.__name__: family
+    for family in vars(errors).values()
+    if isinstance(family, type) and issubclass(family, UpstreamError)
 }
 
 Run = Callable[[str, Exchange], Awaitable[Answer]]
@@ -40,6 +42,7 @@ class Ask(msgspec.Struct):
     resend: bool
     call_id: str
     trace: Mapping[str, str]
+    caller: str
 
 
 class Note(msgspec.Struct, omit_defaults=True):
@@ -87,6 +90,7 @@ def asking(upstream: str, exchange: Exchange) -> bytes:
             exchange.resend,
             exchange.call_id,
             exchange.trace,
+            exchange.caller,
         )
     )
 
@@ -152,7 +156,8 @@ class OwnerSink:
     async def ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | RpcError:
         self._last += 1
         number = self._last
-        told = self._waiting[number] = asyncio.get_running_loop().create_future()
+        told: asyncio.Future[Mapping[str, Any] | RpcError] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = told
         self._line.say(encode(Note(method, params, number)))
         try:
             return await told
@@ -182,6 +187,7 @@ async def served(run: Run, line: Line, body: bytes) -> bytes:
         ask.resend,
         ask.call_id,
         ask.trace,
+        ask.caller,
     )
     return msgspec.msgpack.encode(await _ended(run, ask.upstream, exchange))
 

@@ -1,7 +1,7 @@
 """Which web process runs which connection: leases that this one has, and whom it knows to have others."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 import structlog
@@ -69,6 +69,17 @@ class Owners:
                 self._elsewhere.clear()
             self._elsewhere[key] = found
         return found
+
+    async def free(self, keys: Iterable[str]) -> list[str]:
+        """Those of `keys` that are this worker's or nobody's."""
+        wanted = list(keys)
+        if not wanted:
+            return []
+        try:
+            taken = await in_thread(leases.taken, wanted)
+        except DatabaseError:
+            return []
+        return [key for key in wanted if key in self._held or key not in taken]
 
     def forget(self, key: str) -> None:
         """What was known about another worker that has `key` may not hold any more."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -244,7 +245,7 @@ def due() -> Due:
 
 def standing(upstream_ids: Collection[str]) -> dict[str, Standing]:
     """How those upstreams were found last that were ever reached."""
-    rows = UpstreamState.objects.filter(pk__in=upstream_ids).exclude(era="")
+    rows = UpstreamState.objects.filter(pk__in=map(UUID, upstream_ids)).exclude(era="")
     return {str(row.pk): Standing(_facts(row), row.state == UpstreamState.State.DOWN) for row in rows}
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.edge.config import LOOPBACK_NAMES, EdgeConfig, is_address
+from gateway.eras.modern import PARAM_PREFIX
 from gateway.errors import HEADER_MISMATCH, INVALID_REQUEST, Header, refused
 
 KNOWN_HOSTS: Final = 256
@@ -109,7 +110,7 @@ def check_duplicates(raw: list[Header]) -> None:
     """Raises `Refused` (400) when a header that decides something is there twice."""
     seen: set[bytes] = set()
     for name, _ in raw:
-        if name in SINGLE:
+        if name in SINGLE or name.startswith(PARAM_PREFIX):
             if name in seen:
                 raise refused(400, HEADER_MISMATCH if name.startswith(b"mcp-") else INVALID_REQUEST, _twice(name))
             seen.add(name)

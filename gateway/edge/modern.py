@@ -1,6 +1,7 @@
 """POSTs of the modern era: one independent request each."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from gateway.edge.asks import Asks
 from gateway.edge.incoming import Incoming
@@ -9,12 +10,13 @@ from gateway.edge.reply import Reply
 from gateway.edge.serving import serve, still_allowed
 from gateway.eras.jsonrpc import id_text, kind_of
 from gateway.eras.methods import ONLY_IN
-from gateway.eras.modern import VERSION_HEADER, check_notification, open_envelope
+from gateway.eras.modern import VERSION_HEADER, check_notification, open_envelope, param_headers
 from gateway.errors import INVALID_REQUEST, METHOD_NOT_FOUND, Refused, refused
 from gateway.types import GatewayCore, Request
 from upstreams.types import MODERN
 
-LISTEN = "subscriptions/listen"
+LISTEN: Final = "subscriptions/listen"
+NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class ModernEra:
@@ -62,6 +64,7 @@ class ModernEra:
             source=incoming.source,
             received_bytes=size,
             trace=envelope.trace,
+            param_headers=param_headers(incoming.headers) if method == "tools/call" else NO_HEADERS,
         )
         reply = Reply(outlet, "modern", request.id, request.progress_token, self._asks)
         outlet.on_leave = reply.cancel

@@ -72,6 +72,11 @@ class EventStream:
         elif self._writer is None:
             self._writer = spawn(self._drain(), name="edge-stream")
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the reader that news had better not be added to it."""
+        return self._size > self._limit_bytes // 2
+
     def _cut(self) -> None:
         log.warning("slow_reader_cut", waiting_bytes=self._size)
         self.close()

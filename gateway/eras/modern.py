@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from mcp.shared.inbound import decode_header_value
 
+from gateway.eras.levels import LOG_LEVELS
 from gateway.eras.meta import take_asides
 from gateway.eras.methods import NAMED_BY, NAMED_IF_SENT
 from gateway.errors import HEADER_MISMATCH, INVALID_PARAMS, UNSUPPORTED_VERSION, Refused, refused
@@ -25,9 +26,9 @@ LOG_LEVEL_KEY: Final = PREFIX + "logLevel"
 VERSION_HEADER: Final = b"mcp-protocol-version"
 METHOD_HEADER: Final = b"mcp-method"
 NAME_HEADER: Final = b"mcp-name"
+PARAM_PREFIX: Final = b"mcp-param-"
 
 HANDSHAKE_HEADERS: Final = frozenset(revision.encode() for revision in HANDSHAKE_REVISIONS)
-LOG_LEVELS: Final = frozenset({"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"})
 NOBODY: Final[Mapping[str, Any]] = {}
 
 
@@ -107,6 +108,15 @@ def _client(meta: dict[str, Any]) -> ClientFacts:
     if level is not None and not (isinstance(level, str) and level in LOG_LEVELS):
         raise refused(400, INVALID_PARAMS, f"{LOG_LEVEL_KEY} is not a log level")
     return ClientFacts(capabilities, NOBODY if info is None else info, level or "")
+
+
+def param_headers(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    """The headers that repeat arguments of a tool."""
+    return {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in headers.items()
+        if name.startswith(PARAM_PREFIX)
+    }
 
 
 def check_notification(version: bytes | None) -> None:

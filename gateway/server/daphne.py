@@ -158,6 +158,11 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # Daphne is untyped
     def stopProducing(self) -> None:
         self._writable.set()
 
+    def application_ended(self, done: "asyncio.Future[None]") -> None:
+        """A response that it left without an end is none: the client must not wait for the rest."""
+        if not self.finished and not done.cancelled() and done.exception() is None:
+            self.channel.transport.abortConnection()
+
     async def writable(self) -> None:
         """Wait until the client has read enough, or left."""
         await self._writable.wait()
@@ -253,6 +258,14 @@ class DrainingServer(daphne_server.Server):  # type: ignore[misc]  # Daphne is u
         closed = [channel.close() for channel in self.http_factory.channels]
         if closed:
             await asyncio.wait(closed, timeout=FLUSH_S)
+
+    def create_application(self, protocol: Any, scope: Any) -> Any:
+        """Start the application for one request, and watch for its end."""
+        queue = super().create_application(protocol, scope)
+        if isinstance(protocol, LimitedRequest) and queue is not None:
+            running = self.connections[protocol]["application_instance"]
+            running.add_done_callback(protocol.application_ended)
+        return queue
 
     async def handle_reply(self, protocol: Any, message: Message) -> None:
         """Pass on what the application sends, and hold it back while the client does not read."""

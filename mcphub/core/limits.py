@@ -23,6 +23,7 @@ class Limits:
     call_s: float = 60
     call_hard_s: float = 300
     person_s: float = 600
+    parked: int = 1_000
     keepalive_s: float = 15
     initialize_s: float = 30
     stop_grace_s: float = 2

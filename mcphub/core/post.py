@@ -37,7 +37,7 @@ class Layer(Protocol):
     async def group_send(self, group: str, message: Mapping[str, Any]) -> None: ...
 
 
-class Post:
+class ChannelPost:
     """The letter box of the worker `own`. One channel of its own, in its own group and in everybody's."""
 
     def __init__(self, layer: Layer, own: str) -> None:
@@ -45,7 +45,6 @@ class Post:
         self._own: Final = own
         self._numbers = itertools.count()
         self._begun: dict[str, tuple[int, list[bytes]]] = {}
-        self.joined: Final = asyncio.Event()
 
     async def send(self, worker: str, data: bytes) -> None:
         """Send to one worker; "" is everybody, this one included. One `send` at a time per worker keeps the order.
@@ -85,7 +84,6 @@ class Post:
                 log.warning("post_not_joined", error=type(error).__name__)
                 await asyncio.sleep(RETRY_S)
             else:
-                self.joined.set()
                 return channel
 
     def _whole(self, message: Mapping[str, Any]) -> bytes | None:

@@ -140,12 +140,15 @@ class Workers:
                 aio.spawn(self._watch(), name="workers-watch"),
             ]
 
-    async def stop(self, patience_s: float = 0) -> None:
-        """Take no more asks, give those under way `patience_s` to end, then leave."""
+    async def finish(self, patience_s: float) -> None:
+        """Take no more asks, and give those under way `patience_s` to end."""
         self._refusing = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
                 await asyncio.gather(*self._under_way(), return_exceptions=True)
+
+    async def stop(self) -> None:
+        """End what is under way, send what is due, then leave."""
         await aio.cancel(*self._under_way())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):

@@ -7,7 +7,7 @@ from tests.harness.hub import Hub
 from tests.harness.raw import ERAS, Era, RpcFailed, raw_client
 
 READS = {"sdk__count", "sdk__echo", "sdk__measure"}
-OTHERS = {"sdk__delete_everything", "sdk__fail", "sdk__mark", "sdk__picture", "sdk__wait"}
+OTHERS = {"sdk__delete_everything", "sdk__fail", "sdk__mark", "sdk__picture", "sdk__ship", "sdk__wait"}
 """By their words they write or destroy, or say nothing; annotations count only from a trusted upstream."""
 
 

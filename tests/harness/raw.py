@@ -70,13 +70,15 @@ class RawClient:
                 return found
             params = {"cursor": page["nextCursor"]}
 
-    async def send(self, method: str, params: Mapping[str, Any], *, id: Any = None) -> httpx.Response:
-        """The whole HTTP response to one request."""
-        headers = dict(self._session)
+    async def send(
+        self, method: str, params: Mapping[str, Any], *, id: Any = None, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """The whole HTTP response to one request; `headers` go with it besides the protocol's."""
+        own = dict(self._session)
         if self._era == "modern":
-            params, headers = _modern(method, params)
+            params, own = _modern(method, params)
         message = {"jsonrpc": "2.0", "id": next(self._ids) if id is None else id, "method": method, "params": params}
-        return await self._post(message, headers)
+        return await self._post(message, {**own, **(headers or {})})
 
     async def _post(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> httpx.Response:
         return await self._http.post(self._url, json=message, headers={**self._headers, **headers})

@@ -9,11 +9,12 @@ import base64
 import os
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
+from pydantic import Field
 
 PIXEL: Final = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -45,6 +46,12 @@ def measure() -> dict[str, Any]:
 def fail(text: str) -> str:
     """End in an error of the tool's own."""
     raise ToolError(text)
+
+
+@server.tool()
+def ship(to: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})] = "") -> str:
+    """Modern clients repeat the region in a header, for whoever routes on the way."""
+    return f"shipped to {to}"
 
 
 @server.tool(annotations=READ_ONLY)

@@ -86,7 +86,9 @@ def _bound_to(request: Request) -> bytes:
 
 def responses(params: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
     """The client's answers by key; None when they are malformed."""
-    given = params.get(RESPONSES) or {}
+    given = params.get(RESPONSES)
+    if given is None:
+        return {}
     if not isinstance(given, dict) or not all(isinstance(answer, dict) for answer in given.values()):
         return None
     return given

@@ -15,6 +15,8 @@ from mcphub.core.limits import Limits
 
 KEEP_ALIVE_S: Final = 75
 FLUSH_S: Final = 3
+WHITESPACE: Final = b" \t"
+"""Not part of a value (RFC 9110 §5.5); the parser takes it away before the value only."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -72,7 +74,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._refused:
-            super().on_header(name, value)
+            super().on_header(name, value.rstrip(WHITESPACE))
 
     def on_headers_complete(self) -> None:
         if self._refused:
@@ -189,6 +191,7 @@ def make_server(
         loop="uvloop",
         http=type("Protocol", (LimitedProtocol,), {"limits": limits}),
         ws="websockets-sansio",
+        ws_max_size=limits.body_bytes,
         lifespan="on",
         interface="asgi3",
         access_log=False,

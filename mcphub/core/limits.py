@@ -33,6 +33,7 @@ class Limits:
     sessions: int = 10_000
     session_idle_s: float = 3_600
     session_flush_s: float = 60
+    connection_requests: int = 100
     snapshot_poll_s: float = 0.25
     snapshot_stale_s: float = 5
     token_cache_s: float = 5

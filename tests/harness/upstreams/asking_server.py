@@ -66,6 +66,18 @@ async def colours_by_asking(ctx: Ctx) -> str:
     return ", ".join(map(str, found))
 
 
+async def ponder(ctx: Ctx) -> str:
+    """One question, and a long thought about the answer."""
+    try:
+        await ctx.session.elicit_form("What about?", FORM, related_request_id=ctx.request_id)
+        mark("pondering")
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        mark("cancelled")
+        raise
+    return "pondered"
+
+
 async def page_by_asking(ctx: Ctx) -> str:
     """A page to open."""
     return (await ctx.elicit_url("Please agree", PAGE, "e-1")).action
@@ -193,6 +205,7 @@ HANDSHAKE: Final = {
     "think": think_by_asking,
     "think_with_tools": think_with_tools_by_asking,
     "places": places_by_asking,
+    "ponder": ponder,
     "locked": locked,
     "capabilities": capabilities,
 }

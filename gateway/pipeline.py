@@ -151,7 +151,8 @@ class Pipeline:
             reply.error(unknown(NOUNS.get(request.method, "prompt"), call.shown_as))
             return
         reason: Reason = "approval_pending" if event.effect == "ask" else "denied"
-        failure = Failure(reason, f"Policy does not allow this call: {event.reason}.", "not_sent")
+        before = "unknown" if event.kind is Kind.RESUMED else "not_sent"
+        failure = Failure(reason, f"Policy does not allow this call: {event.reason}.", before)
         fail(request, reply, failure, event.call_id)
 
 

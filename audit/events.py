@@ -37,7 +37,7 @@ class PayloadMode(StrEnum):
     FULL = "full"
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One row of the record. Ids and names only, no foreign keys: the record outlives what it names.
 
     A Struct and not a dataclass because two are made per call and it is seven times as quick. Copies with

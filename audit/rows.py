@@ -34,7 +34,7 @@ Row = tuple[Any, ...]
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
-class Draft(msgspec.Struct, frozen=True):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """An event made ready to be stored: its columns without `id` and `mac`, and the payload beside it."""
 
     columns: Row

@@ -7,6 +7,7 @@ A store appends one batch in one transaction and moves the chain's head in it, s
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol
 
@@ -25,7 +26,7 @@ MOVE_HEAD: Final = (
     f"UPDATE {WRITERS} SET head_seq = %s, head_mac = %s, head_signature = %s, beat_at = %s, closed = %s"
     " WHERE id = %s AND head_seq = %s"
 )
-CHUNKS: Final = (64, 32, 16, 8, 4, 2, 1)
+CHUNKS: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 
 
 class StoreFault(Exception):
@@ -156,7 +157,7 @@ def _inserts(table: str, columns: Sequence[str], rows: Sequence[Row]) -> Iterato
     start = 0
     for size in CHUNKS:
         while len(rows) - start >= size:
-            yield _VALUES[table, size], [value for row in rows[start : start + size] for value in row]
+            yield _VALUES[table, size], list(chain.from_iterable(rows[start : start + size]))
             start += size
 
 

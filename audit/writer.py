@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain as chained
 from itertools import count
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final
 
 import msgspec
@@ -56,7 +56,8 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._starting: Final = threading.Lock()
         self._give_up_at = float("inf")
-        self._stopped: Final = threading.Event()
+        self._gave_up = False
+        self.stopped = False
         self.dropped = 0
         self.refused = 0
 
@@ -104,14 +105,10 @@ class Writer:
         """
         self._give_up_at = monotonic() + timeout
         self._inbox.stop()
-        self._stopped.set()
+        self.stopped = True
         if self._thread is not None:
             self._thread.join(timeout + 1)
-        return self._inbox.rows == 0
-
-    @property
-    def stopped(self) -> bool:
-        return self._stopped.is_set()
+        return self._inbox.rows == 0 and not self._gave_up
 
     # Deadlines: kept by each loop, so that even a thread that hangs in the database holds nobody.
 
@@ -177,8 +174,9 @@ class Writer:
                 batch = self._without_malformed(batch)
             if monotonic() > self._give_up_at:
                 self.dropped += len(batch)
+                self._gave_up = True
                 return
-            self._stopped.wait(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+            sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
         _on_loops((entry for entry, _ in batch), self._settle)
 
     def _drafted(self, entries: Sequence[Entry]) -> Batch:

@@ -60,7 +60,7 @@ def _generate(load: Load) -> Measured:
     with on_core(LOAD_CORE):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
     if done.returncode:
-        raise RuntimeError(f"{load.url}: {done.stderr.strip().splitlines()[-1]}")
+        raise RuntimeError(f"{load}: {done.stderr.strip().splitlines()[-1]}")
     return msgspec.json.decode(done.stdout.encode(), type=Measured)
 
 

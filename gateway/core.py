@@ -22,6 +22,7 @@ from gateway.snapshot import Snapshots
 from gateway.subscriptions import LIST_OF, Digests, Standing, Subscriptions, Watch, digest, digests, honoured
 from gateway.types import Credentials, NotFound, Notification, Reply, Request, Route, Unauthenticated
 from mcphub.accounts.selectors import KeyRecord, touch_key
+from mcphub.accounts.services import rehash_key
 from mcphub.core import aio, clock, tokens
 from mcphub.core.principal import Principal
 from upstreams.connections import Connections
@@ -63,7 +64,7 @@ class Core:
         for public_id in tokens.public_ids_of(credentials.secret):
             record = self._snapshots.keys.get(public_id)
             if record is not None and _opens(record, credentials.secret):
-                self._touch(record, source)
+                self._touch(record, credentials.secret, source)
                 return record.principal
         raise Unauthenticated
 
@@ -73,7 +74,7 @@ class Core:
         if request.method in READERS:
             if opened.snapshot.catalogue.mirrors and request.era == "modern":
                 check_mirrored(request, opened)
-            await self._pipeline.run(request, reply, opened)
+            await self._pipeline.run(request, reply, opened, self._again)
         elif request.method == LISTEN:
             await self._listen(request, reply)
         elif request.method == SET_LEVEL:
@@ -88,6 +89,16 @@ class Core:
         if snapshot is None:
             raise NotFound
         return reach(snapshot, principal, route, client, settings.START.single_upstream)
+
+    def _again(self, request: Request) -> Reach:
+        """What `request` may reach by now, a wait later. Raises `NotFound` when its key has ended."""
+        principal = request.principal
+        if principal.credential:
+            record = self._snapshots.keys.get(principal.credential)
+            if record is None or (record.expires_at is not None and record.expires_at <= time.time()):
+                raise NotFound
+            principal = record.principal
+        return self._reach(principal, request.route, request.client)
 
     async def notified(self, note: Notification) -> None:
         """See `GatewayCore.notified`. Cancellation is the edge's; the rest concerns nobody yet."""
@@ -191,12 +202,14 @@ class Core:
         org = next(iter(self._snapshots.orgs.values())).org
         return Principal("open", "open", "open mode", org, frozenset({"owner"}))
 
-    def _touch(self, record: KeyRecord, source: str) -> None:
-        """Note the key's use, at most once a minute."""
+    def _touch(self, record: KeyRecord, secret: str, source: str) -> None:
+        """Note the key's use, at most once a minute; a hash under an older ring key moves to the newest."""
         now = clock.monotonic()
         if now - self._touched.get(record.id, float("-inf")) >= TOUCH_EVERY_S:
             self._touched[record.id] = now
             aio.spawn(aio.in_thread(touch_key, record.id, source), name="touch-key")
+            if tokens.needs_rehash(record.digest_key_id):
+                aio.spawn(aio.in_thread(rehash_key, record.id, secret), name="rehash-key")
 
 
 def _opens(record: KeyRecord, secret: str) -> bool:

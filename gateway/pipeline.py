@@ -1,160 +1,166 @@
 """The way of a call: decided, recorded, relayed, recorded. Nothing else calls an upstream for a client."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Final
 
 from msgspec import structs
 
-from audit.events import AuditUnavailable, Event, Kind, PayloadMode, Result
+from audit.events import Event, Kind, Result
+from audit.flood import Denials
 from audit.writer import Writer
-from gateway import relay, rewriting
+from gateway import relay, rounds
 from gateway.calls import READERS, Call, Refused
-from gateway.errors import AUDIT_UNAVAILABLE
-from gateway.failures import Failure, Reason, rpc_error, tool_result, unknown
+from gateway.dialogue import Dialogue, goes_on
+from gateway.errors import INVALID_PARAMS
+from gateway.failures import Failure, Reason, unknown
+from gateway.parked import ParkedCall, Parking, Taken
+from gateway.rounds import State
 from gateway.router import Reach
-from gateway.types import Reply, Request, Unavailable
+from gateway.run import Again, Ended, Run, fail, intent_of
+from gateway.types import Reply, Request
 from mcphub.core.clock import epoch_us, monotonic
-from mcphub.core.ids import new_call_id
-from policies.types import Decision
+from mcphub.core.limits import Limits
 from upstreams.connections import Connections
 from upstreams.errors import ProtocolFault, RpcError, UpstreamError
-from upstreams.types import Answer, Exchange
 
 NOUNS: Final = {"tools/call": "tool", "prompts/get": "prompt", "resources/read": "resource"}
+BAD_ANSWERS: Final = RpcError(INVALID_PARAMS, "inputResponses must be an object of results")
+DECLINED: Final = Failure("cancelled", "The page that the server asked for was not opened.", "not_sent")
 
 
-@dataclass(slots=True)
 class Pipeline:
     """Bound to this process's connections and its audit writer."""
 
-    connections: Connections
-    audit: Writer
+    def __init__(self, connections: Connections, audit: Writer, denials: Denials, limits: Limits) -> None:
+        self._connections = connections
+        self._audit = audit
+        self._denials = denials
+        self._dialogue = Dialogue(connections, audit, limits)
+        self.parking: Final = Parking(limits)
 
-    async def run(self, request: Request, reply: Reply, reach: Reach) -> None:
+    async def run(self, request: Request, reply: Reply, reach: Reach, again: Again) -> None:
         """Answer one call. Raises `Unavailable` when its intent cannot be made durable."""
+        if rounds.STATE in request.params or rounds.RESPONSES in request.params:
+            if request.era == "modern" and rounds.STATE in request.params:
+                await self._retried(request, reply, reach, again)
+                return
+            request = replace(request, params=rounds.without_round(request.params))
         try:
             call = READERS[request.method](request.params, reach)
         except Refused as refused:
             reply.error(refused.error)
             return
         decision = reach.decide(call.target, lambda: call.arguments)
-        event = _intent(request, call, decision)
-        if decision.effect == "allow":
-            await self._intend(event)
-            await self._dispatch(request, reply, reach, call, event)
+        intent = intent_of(request, call, decision)
+        if decision.effect != "allow":
+            self._deny(request, reply, reach, call, intent)
+            return
+        await self._dialogue.record(intent)
+        await self._start(Run(_narrowed(request, call), reply, reach, call, intent, again))
+
+    async def _start(self, run: Run) -> None:
+        if self._dialogue.may_park(run.request, run.call):
+            parked = self.parking.begin(run.request, run.intent.call_id)
+            parked.begin(self._dispatch(replace(run, reply=parked)))
+            await self._attend(run, parked)
         else:
-            self.audit.record_soon(structs.replace(event, kind=Kind.DENIED))
-            _deny(request, reply, reach, call, event)
+            await self._dispatch(run)
 
-    async def _intend(self, intent: Event) -> None:
-        try:
-            await self.audit.record(intent)
-        except AuditUnavailable:
-            raise Unavailable(
-                RpcError(AUDIT_UNAVAILABLE, "The call cannot be recorded right now, so it was not made.")
-            ) from None
-
-    async def _dispatch(self, request: Request, reply: Reply, reach: Reach, call: Call, intent: Event) -> None:
+    async def _dispatch(self, run: Run) -> None:
         started = monotonic()
-        ended: dict[str, Any] = {"outcome": Result.UNKNOWN, "reason": "cancelled"}
+        ended: Ended | None = {"outcome": Result.UNKNOWN, "reason": "cancelled"}
         try:
-            answer = await self.connections.call(call.spec, _exchange(request, reply, call, intent.call_id))
-            ended = _relay(request, reply, reach, call, answer)
+            answer = await self._connections.call(
+                run.call.spec, run.exchange(self._dialogue.sink(run), run.call.params)
+            )
+            ended = await self._dialogue.go_on(run, answer) if goes_on(run.request, answer) else run.answered(answer)
         except UpstreamError as error:
-            ended = {"outcome": error.outcome, "reason": error.reason}
-            _fail(request, reply, Failure.of(error), intent.call_id)
+            ended = run.failed(Failure.of(error))
         except relay.NotAnObject:
             fault = ProtocolFault("The server answered with something that is no result.", outcome="completed")
-            ended = {"outcome": fault.outcome, "reason": fault.reason}
-            _fail(request, reply, Failure.of(fault), intent.call_id)
+            ended = run.failed(Failure.of(fault))
         finally:
-            latency = int((monotonic() - started) * 1_000_000)
-            self.audit.record_soon(
-                structs.replace(intent, kind=Kind.OUTCOME, at=epoch_us(), payload=b"", latency_us=latency, **ended)
-            )
+            if ended is not None:
+                self._record_end(run, started, ended)
+
+    # --- later rounds of modern clients ------------------------------------------------------------
+
+    async def _retried(self, request: Request, reply: Reply, reach: Reach, again: Again) -> None:
+        """The client comes again with answers: decided anew, and on with the same call."""
+        try:
+            state = rounds.unseal(request)
+            call = READERS[request.method](request.params, reach)
+        except rounds.BadState:
+            reply.error(rounds.BAD_STATE)
+            return
+        except Refused as refused:
+            reply.error(refused.error)
+            return
+        decision = reach.decide(call.target, lambda: call.arguments)
+        event = intent_of(request, call, decision, state.call_id)
+        parked = self.parking.find(state.call_id) if state.parked else None
+        if decision.effect != "allow":
+            if parked is not None:
+                self.parking.drop(parked)
+            self._deny(request, reply, reach, call, event)
+            return
+        if (answers := rounds.responses(request.params)) is None:
+            reply.error(BAD_ANSWERS)
+            return
+        if state.upstream_id != call.spec.id or (state.parked and (parked is None or parked.is_attended)):
+            reply.error(rounds.BAD_STATE)
+            return
+        await self._dialogue.record(event)
+        run = Run(_narrowed(request, call), reply, reach, call, event, again)
+        if parked is not None:
+            parked.answered(answers)
+            await self._attend(run, parked)
+        elif state.afresh and any(answer.get("action") != "accept" for answer in answers.values()):
+            self._record_end(run, monotonic(), run.failed(DECLINED))
+        else:
+            await self._start(replace(run, call=_continued(call, state, answers)))
+
+    async def _attend(self, run: Run, parked: ParkedCall) -> None:
+        """Stay with a call that may be parked until it ends or asks the client."""
+        try:
+            questions = await self.parking.attend(parked, run.reply, run.request.client)
+        except Taken:
+            run.reply.error(rounds.BAD_STATE)
+            return
+        if questions:
+            requests = {key: question.as_request() for key, question in questions.items()}
+            state = State(run.intent.call_id, parked=True, upstream_id=run.call.spec.id)
+            self._dialogue.require(run, requests, state)
+
+    # --- ends ----------------------------------------------------------------------------------------
+
+    def _record_end(self, run: Run, started: float, ended: Ended) -> None:
+        latency = int((monotonic() - started) * 1_000_000)
+        self._audit.record_soon(
+            structs.replace(run.intent, kind=Kind.OUTCOME, at=epoch_us(), payload=b"", latency_us=latency, **ended)
+        )
+
+    def _deny(self, request: Request, reply: Reply, reach: Reach, call: Call, event: Event) -> None:
+        """Say no: as the tool's result where the tool may be seen, else as if it did not exist (F52)."""
+        self._denials.add(structs.replace(event, kind=Kind.DENIED))
+        if not reach.shows(call.target):
+            reply.error(unknown(NOUNS.get(request.method, "prompt"), call.shown_as))
+            return
+        reason: Reason = "approval_pending" if event.effect == "ask" else "denied"
+        failure = Failure(reason, f"Policy does not allow this call: {event.reason}.", "not_sent")
+        fail(request, reply, failure, event.call_id)
 
 
-def _intent(request: Request, call: Call, decision: Decision) -> Event:
-    principal = request.principal
-    return Event(
-        kind=Kind.INTENT,
-        at=epoch_us(),
-        org_id=principal.org.id,
-        org=principal.org.slug,
-        call_id=new_call_id(),
-        principal_id=principal.id,
-        principal=principal.label,
-        credential=principal.credential,
-        application=principal.application,
-        method=request.method,
-        upstream=call.spec.slug,
-        name=call.target.name,
-        risk=call.target.risk,
-        effect=decision.effect,
-        rule=decision.rule,
-        reason="" if decision.effect == "allow" else decision.reason,
-        request_bytes=request.received_bytes,
-        trace_id=request.trace.get("traceparent", "")[3:35],
-        source=request.source,
-        payload=encode_arguments(call.arguments),
-        payload_mode=PayloadMode(call.spec.payload_mode),
-    )
+def _narrowed(request: Request, call: Call) -> Request:
+    """The request with the client as this upstream may see it."""
+    if not call.spec.withheld:
+        return request
+    return replace(request, client=rounds.without(request.client, call.spec.withheld))
 
 
-def _deny(request: Request, reply: Reply, reach: Reach, call: Call, denied: Event) -> None:
-    """Say no: as the tool's result where the tool may be seen, else as if it did not exist (F52)."""
-    if not reach.shows(call.target):
-        reply.error(unknown(NOUNS.get(request.method, "prompt"), call.shown_as))
-        return
-    reason: Reason = "approval_pending" if denied.effect == "ask" else "denied"
-    failure = Failure(reason, f"Policy does not allow this call: {denied.reason}.", "not_sent")
-    _fail(request, reply, failure, denied.call_id)
-
-
-def _exchange(request: Request, reply: Reply, call: Call, call_id: str) -> Exchange:
-    return Exchange(
-        method=request.method,
-        params=call.params,
-        sink=reply,
-        client=request.client,
-        holder=holder_of(request, call),
-        progress=request.progress_token is not None,
-        resend=call.resend,
-        call_id=call_id,
-        trace=request.trace,
-    )
-
-
-def _relay(request: Request, reply: Reply, reach: Reach, call: Call, answer: Answer) -> dict[str, Any]:
-    """Hand the answer on; what the outcome's event says of it."""
-    if answer.error is not None:
-        reply.error(answer.error)
-        return {"outcome": Result.FAILED, "reason": "upstream_error", "details": {"code": answer.error.code}}
-    raw = rewriting.rewrite(answer.result, call, reach)
-    result = relay.for_client(raw, upstream=answer.era, client=request.era, cacheable=call.cacheable)
-    reply.result(result)
-    return {"outcome": Result.COMPLETED, "result_bytes": len(result)}
-
-
-def _fail(request: Request, reply: Reply, failure: Failure, call_id: str) -> None:
-    if request.method != "tools/call":
-        reply.error(rpc_error(failure, call_id))
-        return
-    result = tool_result(failure, call_id)
-    reply.result(relay.to_modern(result) if request.era == "modern" else result)
-
-
-def encode_arguments(arguments: Mapping[str, Any]) -> bytes:
-    """JSON text of arguments as the record keeps them."""
-    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")).encode() if arguments else b""
-
-
-def holder_of(request: Request, call: Call) -> str:
-    """The sharing scope of the connection that the call runs on (DESIGN §5, connections)."""
-    if call.spec.sharing == "per-user":
-        return request.principal.id
-    if call.spec.sharing == "per-session":
-        return request.session.id if request.session else request.principal.id
-    return ""
+def _continued(call: Call, state: State, answers: Mapping[str, Any]) -> Call:
+    """The call with what the next round adds to its parameters."""
+    if state.afresh:
+        return replace(call, params=rounds.without_round(call.params))
+    return replace(call, params=rounds.with_round(call.params, answers, state.theirs))

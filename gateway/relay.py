@@ -3,7 +3,8 @@
 Values are never parsed further than the one level that has to change: what stays, stays byte for byte.
 """
 
-from typing import Any, Final
+import json
+from typing import Final
 
 import msgspec
 
@@ -15,7 +16,13 @@ MODERN_ONLY: Final = frozenset({"resultType", "ttlMs", "cacheScope"})
 NOT_CACHED: Final = b',"ttlMs":0,"cacheScope":"private"'
 
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_value: Final = msgspec.json.Decoder(Any)
+
+
+class _Typed(msgspec.Struct):
+    kind: str = msgspec.field(name="resultType", default="complete")
+
+
+_typed: Final = msgspec.json.Decoder(_Typed)
 encode: Final = msgspec.json.encode
 
 
@@ -35,8 +42,21 @@ def result_type(raw: bytes) -> str:
     """`resultType` of a modern result; "complete" where an older server has none."""
     if b'"resultType"' not in raw:
         return "complete"
-    found = members(raw).get("resultType")
-    return "complete" if found is None else str(_value.decode(found))
+    try:
+        return _typed.decode(raw).kind
+    except msgspec.DecodeError:
+        return _result_type_leniently(raw)
+
+
+def _result_type_leniently(raw: bytes) -> str:
+    """For text with lone surrogates, which msgspec refuses. Raises `NotAnObject`."""
+    try:
+        found = json.loads(raw)["resultType"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise NotAnObject from None
+    if not isinstance(found, str):
+        raise NotAnObject
+    return found
 
 
 def for_client(raw: bytes, *, upstream: Era, client: Era, cacheable: bool = False) -> bytes:

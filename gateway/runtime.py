@@ -1,10 +1,12 @@
 """Everything of the gateway that lives as long as the process: snapshot, connections, audit writer, edge."""
 
+import asyncio
 from functools import lru_cache
 from typing import Final
 
 from django.conf import settings
 
+from audit.flood import Denials
 from audit.writer import writer
 from gateway.core import Core
 from gateway.edge.app import EdgeApp
@@ -18,6 +20,9 @@ from upstreams.probe import Means
 from upstreams.rowbook import RowBook
 from upstreams.runners.subprocess import SubprocessRunner
 
+SWEEP_S: Final = 5
+"""How often windows of denials that ended are written down, in seconds."""
+
 
 class Runtime:
     """Started by the server (lifespan, or when it is ready), stopped after the last answer."""
@@ -25,10 +30,13 @@ class Runtime:
     def __init__(self) -> None:
         self.snapshots: Final = Snapshots()
         self.connections: Final = Connections(_means(), RowBook())
-        self.core: Final = Core(self.snapshots, self.connections, Pipeline(self.connections, writer()))
+        self.denials: Final = Denials(writer().record_soon)
+        self.pipeline: Final = Pipeline(self.connections, writer(), self.denials, settings.HUB.limits)
+        self.core: Final = Core(self.snapshots, self.connections, self.pipeline)
         self.edge_app: Final = EdgeApp(self.core, EdgeConfig.of(settings.HUB, settings.START.script_name))
         self.core.sessions = self.edge_app.sessions
         self.edge_app.sessions.on_ended.append(self._session_ended)
+        self._sweeper: asyncio.Task[None] | None = None
         self.snapshots.on_change += (self._follow, self.core.subscriptions.changed)
 
     async def start(self) -> None:
@@ -37,18 +45,28 @@ class Runtime:
         await self.connections.start()
         await self.snapshots.start()
         await self.edge_app.start()
+        self._sweeper = aio.spawn(self._sweep_denials(), name="sweep-denials")
 
     async def stop(self) -> None:
         """End every connection and child, then write what the record still owes."""
         await self.core.subscriptions.stop()
+        self.pipeline.parking.stop()
         await self.edge_app.stop()
         await self.snapshots.stop()
         await self.connections.stop()
+        if self._sweeper is not None:
+            await aio.cancel(self._sweeper)
+        self.denials.close()
         await aio.in_thread(writer().stop)
 
     def is_ready(self) -> bool:
         """Whether this process can decide calls now."""
         return self.snapshots.is_loaded()
+
+    async def _sweep_denials(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.denials.sweep()
 
     def _session_ended(self, session: SessionRef) -> None:
         self.core.subscriptions.forget(session.id)

@@ -1,11 +1,14 @@
 """The console script `mcphub` and `python -m mcphub`: Django's command runner with the hub's settings."""
 
 import os
+import signal
 import sys
+from typing import Final
 
 from mcphub.core import env, flags
 
-USAGE: int = 2
+USAGE: Final = 2
+INTERRUPTED: Final = 128 + signal.SIGINT
 
 
 def main() -> None:
@@ -21,7 +24,10 @@ def main() -> None:
         sys.exit(_say(fault.faults))
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(argv)
+    try:
+        execute_from_command_line(argv)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _say(faults: "list[str] | tuple[str, ...]") -> int:

@@ -17,6 +17,7 @@ from mcphub.core.limits import Limits
 from mcphub.core.schema import is_migrated
 from mcphub.core.starting import missing_keys
 from upstreams.models import Upstream, UpstreamState
+from upstreams.selectors import config_fault
 
 MASK: Final = "•••"
 REDIS_S: Final = 2
@@ -106,6 +107,9 @@ def _keys() -> Iterator[Finding]:
 def _upstreams() -> Iterator[Finding]:
     for row in Upstream.objects.filter(enabled=True).select_related("org", "state").order_by("org__slug", "slug"):
         about = f"upstream {row.org.slug}/{row.slug}"
+        if fault := config_fault(row):
+            yield Finding("problem", about, fault, "Mend it in the admin, or in the file that it comes from.")
+            continue
         if row.is_stdio and row.command and "${" not in row.command and shutil.which(row.command) is None:
             yield Finding("problem", about, f"the command {row.command} is not installed here", "Install it.")
         state = row.state

@@ -11,16 +11,13 @@ from gateway.errors import Refused
 from gateway.server.drain import App, Receive, Scope, Send
 from mcphub.core.peer import is_trusted
 
-FORWARDING: Final = frozenset(
-    {b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"}
-)
+SCHEMES: Final = (b"http", b"https")
 
 
 class Front:
     """`app` behind the same Host and Origin rules as the MCP endpoints (421 and 403).
 
-    Forwarding headers are believed from `MCPHUB_TRUSTED_PROXIES` only: from others the application does not
-    see them at all.
+    Of the forwarding headers the scheme is taken over here, and from `MCPHUB_TRUSTED_PROXIES` only.
     """
 
     def __init__(self, app: App) -> None:
@@ -33,14 +30,16 @@ class Front:
         except Refused as refusal:
             await answer(send, refusal.status, {"error": str(refusal)})
             return
-        await self._app(_from_proxy(scope), receive, send)
+        await self._app(_as_the_client_asked(scope), receive, send)
 
 
-def _from_proxy(scope: Scope) -> Scope:
+def _as_the_client_asked(scope: Scope) -> Scope:
+    """The scope with the scheme that the client used, when a trusted proxy ended its TLS."""
     client = scope.get("client")
-    if client and is_trusted(str(client[0]), settings.HUB.trusted_proxies):
+    if not client or not is_trusted(str(client[0]), settings.HUB.trusted_proxies):
         return scope
-    return {**scope, "headers": [pair for pair in scope["headers"] if pair[0] not in FORWARDING]}
+    forwarded = dict(scope["headers"]).get(b"x-forwarded-proto", b"").strip().lower()
+    return {**scope, "scheme": forwarded.decode()} if forwarded in SCHEMES else scope
 
 
 async def answer(send: Send, status: int, document: Any, *, head: bool = False) -> None:

@@ -72,7 +72,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "sign-in"
-LOGIN_REDIRECT_URL = "/"
+LOGIN_REDIRECT_URL = "home"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -95,9 +95,9 @@ USE_TZ = True
 LOGGING_CONFIG = "mcphub.core.logs.configure"
 LOGGING = {"format": HUB.log_format, "level": HUB.log_level}
 
-CELERY_BROKER_URL = HUB.redis_url or "memory://"
+CELERY_BROKER_URL = HUB.redis_url or "memory://localhost/"
 CELERY_BEAT_SCHEDULE = SCHEDULE
-CELERY_BEAT_SCHEDULE_FILENAME = str(HUB.data_dir / "celerybeat")
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -112,11 +112,14 @@ SESSION_COOKIE_NAME = "__Host-session" if SECURE and not START.script_name else 
 CSRF_COOKIE_NAME = "__Host-csrf" if SECURE and not START.script_name else "mcphub_csrf"
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = False
-CSRF_TRUSTED_ORIGINS = [*filter(None, (env.origin_of(HUB.server_url),)), *HUB.allowed_origins]
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HUB.trusted_proxies else None
+CSRF_TRUSTED_ORIGINS = [
+    *filter(None, (env.origin_of(HUB.server_url),)),
+    *(origin for origin in HUB.allowed_origins if "://" in origin),
+]
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE and HUB.mode == "cloud" else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_SECONDS > 0
 SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
+# The redirect to TLS is the proxy's: health is asked for without it.
 SECURE_SSL_REDIRECT = False
 SILENCED_SYSTEM_CHECKS = ["security.W008"]
 SECURE_REFERRER_POLICY = "same-origin"

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
+    path("", include("mcphub.dashboard.urls")),
     path("", include("mcphub.accounts.urls")),
     path("admin/", admin.site.urls),
 ]

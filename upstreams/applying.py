@@ -52,21 +52,17 @@ def apply_import(
 
 
 def sync_file(org: Org, path: Path | str) -> SyncReport:
-    """Make the rows of this servers file (its path is their source) what it says now; see `sync_document`."""
+    """Make the rows that belong to files what this servers file says: add, change, remove, in one transaction.
+
+    The file is the operator's own: its hosts are allowed, its `${VARIABLES}` come from this process's
+    environment. With any fault in it nothing changes. Rows that another file left behind stay under the same
+    name and go otherwise, for a hub follows one file at a time; rows that people made stay.
+    """
     source = str(Path(path).resolve())
     try:
         document = Path(source).read_bytes()
     except OSError as error:
         return SyncReport(faults=(Remark(source, error.strerror or "cannot be read"),))
-    return sync_document(org, document, source)
-
-
-def sync_document(org: Org, document: str | bytes, source: str) -> SyncReport:
-    """Add, change and remove rows until those of `source` are what the document says, in one transaction.
-
-    The document is the operator's own: its hosts are allowed, its `${VARIABLES}` come from this process's
-    environment. With any fault in it nothing changes.
-    """
     with transaction.atomic():
         org = Org.objects.select_for_update().get(pk=org.pk)
         plan = plan_import(org, document, environment=os.environ, source=source, trust_hosts=True)
@@ -75,20 +71,11 @@ def sync_document(org: Org, document: str | bytes, source: str) -> SyncReport:
         return _follow(org, plan, source)
 
 
-def drop_other_sources(org: Org, sources: Collection[Path | str]) -> tuple[str, ...]:
-    """Remove the rows of files that this start of the hub does not follow; their slugs."""
-    followed = {str(Path(source).resolve()) if isinstance(source, Path) else source for source in sources}
-    with transaction.atomic():
-        rows = list(Upstream.objects.for_org(org).exclude(source="").exclude(source__in=followed))
-        for row in rows:
-            _remove(row, Actor(row.source))
-    return tuple(row.slug for row in rows)
-
-
 def _follow(org: Org, plan: ImportPlan, source: str) -> SyncReport:
     by = Actor(source)
-    rows = {str(row.pk): row for row in Upstream.objects.for_org(org).filter(source=source)}
-    kept = {item.exists for item in plan.upstreams}
+    kept = {item.exists for item in plan.upstreams if item.exists}
+    Upstream.objects.for_org(org).filter(pk__in=kept).exclude(source=source).update(source=source)
+    rows = {str(row.pk): row for row in Upstream.objects.for_org(org).exclude(source="")}
     gone = [row for key, row in rows.items() if key not in kept]
     for row in gone:
         _remove(row, by)

@@ -42,6 +42,11 @@ class Breaker:
         elif self._run >= FAILURES:
             self._open_until = clock.monotonic() + min(self.pause_s(), BREAKER_PAUSE_S)
 
+    def reached(self) -> None:
+        """Note that it can be reached; whether its calls work is another question."""
+        if self._error is not None and self._error.outcome == "not_sent":
+            self.worked()
+
     def worked(self) -> None:
         """Note a success."""
         if self._run:

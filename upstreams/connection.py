@@ -1,11 +1,14 @@
 """One connection of an upstream: its link, made when first needed and made anew after it was lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Any, Final, Protocol
 
 from mcphub.core import aio, clock
-from upstreams.errors import UpstreamError
+from upstreams.errors import RpcError, UpstreamError
+from upstreams.loglevels import MESSAGE, is_lower
+from upstreams.transports.base import own
 from upstreams.types import Answer, Exchange, Link, UpstreamSpec
 
 
@@ -22,19 +25,33 @@ class LiveLink(Link, Protocol):
 
 Make = Callable[["Connection"], Awaitable[LiveLink]]
 Noticed = Callable[[str, str, Mapping[str, Any]], None]
+UPDATED: Final = "notifications/resources/updated"
+SEVERAL: Final = "*"
+LEVEL_S: Final = 5
 
 
 class Connection:
     """The link for one (holder, declared capabilities). At most one task makes it, whoever waits for it."""
 
     def __init__(
-        self, holder: str, capabilities: Mapping[str, Any], make: Make, noticed: Noticed, lost: Callable[[], None]
+        self,
+        holder: str,
+        capabilities: Mapping[str, Any],
+        make: Make,
+        noticed: Noticed,
+        lost: Callable[[], None],
+        renewed: Callable[[], None],
     ) -> None:
         self.holder = holder
         self.capabilities = capabilities
         self.calls = 0
         self.used_at = clock.monotonic()
         self.live: LiveLink | None = None
+        self.watched: dict[str, int] = {}
+        self.level = ""
+        self._caller = ""
+        self._subscribing = asyncio.Lock()
+        self._renewed = renewed
         self._make = make
         self._noticed = noticed
         self._lost = lost
@@ -46,6 +63,10 @@ class Connection:
         link = self.live
         if link is None or link.ended is not None:
             link = await self.link()
+        if exchange.caller != self._caller:
+            self._called_by(exchange.caller)
+        if exchange.client.log_level != self.level and is_lower(exchange.client.log_level, self.level):
+            await self.lower(exchange.client.log_level)
         self.calls += 1
         try:
             return await link.request(exchange)
@@ -77,13 +98,78 @@ class Connection:
             before, self.live = self.live, None
             if before is not None:
                 await before.close()
+            self._caller = ""
             self.live = await self._make(self)
         except UpstreamError as error:
             return error
+        await self._tell_level()
+        if self.watched:
+            aio.spawn(self._watch_again(), name="watch-again")
         return self.live
 
+    # --- news --------------------------------------------------------------------------------------
+
+    async def subscribe(self, uris: Collection[str]) -> Mapping[str, RpcError]:
+        """Watch these resources, each once however many want it; the refusals. Raises `UpstreamError`."""
+        async with self._subscribing:
+            link = await self.link()
+            new = [uri for uri in uris if uri not in self.watched]
+            refused = await link.subscribe(new) if new else {}
+            for uri in uris:
+                if uri not in refused:
+                    self.watched[uri] = self.watched.get(uri, 0) + 1
+        return refused
+
+    async def unsubscribe(self, uris: Collection[str]) -> None:
+        """One of those who watched these resources does so no more."""
+        async with self._subscribing:
+            for uri in uris:
+                self.watched[uri] = self.watched.get(uri, 0) - 1
+            unwanted = [uri for uri in uris if self.watched[uri] <= 0]
+            for uri in unwanted:
+                del self.watched[uri]
+            if unwanted and self.live is not None and self.live.ended is None:
+                with suppress(UpstreamError):
+                    await self.live.unsubscribe(unwanted)
+
+    async def lower(self, level: str) -> None:
+        """Let log messages through from `level` on, unless more are let through already."""
+        if is_lower(level, self.level):
+            self.level = level
+            await self._tell_level()
+
+    async def _tell_level(self) -> None:
+        link = self.live
+        if not self.level or link is None or link.facts.era == "modern" or "logging" not in link.facts.capabilities:
+            return
+        with suppress(UpstreamError, TimeoutError):
+            async with asyncio.timeout(LEVEL_S):
+                await link.request(own("logging/setLevel", {"level": self.level}))
+
+    async def _watch_again(self) -> None:
+        """A new link knows nothing of what was watched, and nobody knows what changed meanwhile."""
+        async with self._subscribing:
+            if self.live is not None:
+                with suppress(UpstreamError):
+                    await self.live.subscribe(list(self.watched))
+        for uri in list(self.watched):
+            self.noticed(UPDATED, {"uri": uri})
+
     def noticed(self, method: str, params: Mapping[str, Any]) -> None:
-        self._noticed(self.holder, method, params)
+        self._noticed(self._audience() if method == MESSAGE else self.holder, method, params)
+
+    def _audience(self) -> str:
+        """Whom a log message concerns that belongs to no call: the holder, or the only principal who ever called."""
+        return self.holder or ("" if self._caller == SEVERAL else self._caller)
+
+    def _called_by(self, caller: str) -> None:
+        if caller:
+            self._caller = SEVERAL if self._caller else caller
+
+    def renewed(self) -> None:
+        if self.watched:
+            aio.spawn(self._watch_again(), name="watch-again")
+        self._renewed()
 
     def lost(self, error: UpstreamError) -> None:
         self._lost()

@@ -1,15 +1,15 @@
 """All live connections of this process to upstreams; the only way to call one."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from mcphub.core import aio
-from upstreams.errors import Unreachable
+from upstreams.errors import RpcError, Unreachable
 from upstreams.keeper import Keeper
 from upstreams.probe import Means
 from upstreams.reports import Book, Report
-from upstreams.types import Answer, Exchange, ServerFacts, UpstreamSpec
+from upstreams.types import Answer, ClientFacts, Exchange, ServerFacts, UpstreamSpec
 
 SCAN_S: Final = 1
 
@@ -23,6 +23,7 @@ class Connections:
         self._means = means
         self._book = book
         self._keepers: dict[str, Keeper] = {}
+        self._removed: set[str] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._scan: asyncio.Task[None] | None = None
 
@@ -43,6 +44,7 @@ class Connections:
     def set_specs(self, specs: Iterable[UpstreamSpec]) -> None:
         """The enabled upstreams from now on: new ones start, changed ones change over, missing ones stop."""
         wanted = {spec.id: spec for spec in specs}
+        self._removed = (self._removed | self._keepers.keys()) - wanted.keys()
         for upstream_id in self._keepers.keys() - wanted.keys():
             self._retire(self._keepers.pop(upstream_id), gone=True)
         for spec in wanted.values():
@@ -58,6 +60,25 @@ class Connections:
         if keeper is None or keeper.spec.revision < spec.revision:
             keeper = self._adopt(spec)
         return await keeper.call(exchange)
+
+    async def subscribe(
+        self, spec: UpstreamSpec, client: ClientFacts, holder: str, uris: Collection[str]
+    ) -> Mapping[str, RpcError]:
+        """Be told by `on_notice` when these resources change, until `unsubscribe`; counted for each who wants it.
+
+        Lasts over lost connections. Returns what the upstream refuses. Raises `UpstreamError`.
+        """
+        return await self._adopt(spec).subscribe(client, holder, uris)
+
+    async def unsubscribe(self, spec: UpstreamSpec, client: ClientFacts, holder: str, uris: Collection[str]) -> None:
+        """Take one `subscribe` back."""
+        if keeper := self._keepers.get(spec.id):
+            await keeper.unsubscribe(client, holder, uris)
+
+    async def lower(self, upstream_id: str, client: ClientFacts, holder: str) -> None:
+        """Have the upstream send log messages from `client.log_level` on, if it is connected for this holder."""
+        if keeper := self._keepers.get(upstream_id):
+            await keeper.lower(client, holder)
 
     def facts(self, upstream_id: str) -> ServerFacts | None:
         """What the upstream said of itself when it was last connected; None before."""
@@ -76,9 +97,9 @@ class Connections:
 
     def restart(self, upstream_id: str) -> None:
         """End its connections after a short grace and make new ones."""
-        if keeper := self._keepers.pop(upstream_id, None):
+        if keeper := self._keepers.get(upstream_id):
             self._retire(keeper, patience_s=self._means.limits.stop_grace_s)
-            self._adopt(keeper.spec)
+            self._begin(keeper.spec, keeper)
 
     async def release(self, holder: str) -> None:
         """End the connections that belong to one holder (a session that ended, a person without rights)."""
@@ -95,11 +116,16 @@ class Connections:
         if keeper is not None and keeper.spec.revision >= spec.revision:
             keeper.tune(spec)
             return keeper
+        if self._scan is None or spec.id in self._removed:
+            raise Unreachable("The upstream has been stopped.")
         if keeper is not None:
             self._retire(keeper)
-        if self._scan is None:
-            raise Unreachable("The hub is not connected to upstreams.")
+        return self._begin(spec, keeper)
+
+    def _begin(self, spec: UpstreamSpec, before: Keeper | None) -> Keeper:
         keeper = self._keepers[spec.id] = Keeper(spec, self._means, self._book, self)
+        if before is not None:
+            keeper.inherit(before)
         keeper.start()
         return keeper
 

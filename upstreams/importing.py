@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mcphub.core.keyring import KeyringError
 from mcphub.core.names import RESERVED
 from upstreams import naming
 from upstreams.models import Upstream
@@ -45,17 +46,17 @@ def plan_import(
 ) -> ImportPlan:
     """What importing `document` (JSON text with `mcpServers`) into `org` would do; nothing is written.
 
-    `environment` gives values to `${VARIABLES}` (names that begin with MCPHUB_ never); `source` is the file that
-    the rows will belong to, whose present rows keep their slugs; `trust_hosts` allows each written host and port
-    for its upstream, for documents from the command line.
+    `environment` gives values to `${VARIABLES}` (names that begin with MCPHUB_ never). `source` is the file that
+    the rows will belong to: rows of this or an earlier file keep their slugs under the same name, and the other
+    rows of files do not count. `trust_hosts` allows each written host and port for its upstream, for documents
+    from the command line.
     """
     org_id = str(getattr(org, "id", org))
     faults: list[Remark] = []
     warnings: list[Remark] = []
     entries = entries_of(document, faults)
-    rows = [
-        row for row in Upstream.objects.for_org(org_id) if not source or row.source != source or row.name in entries
-    ]
+    stored = Upstream.objects.for_org(org_id)
+    rows = [row for row in stored if not source or not row.source or row.name in entries]
     planned: list[Planned] = []
     for name, entry in entries.items():
         reader = EntryReader(f"mcpServers.{name}", entry, faults, warnings)
@@ -67,7 +68,7 @@ def _place(
     name: str, fields: dict[str, Any], rows: Sequence[Upstream], planned: Sequence[Planned], source: str
 ) -> Planned:
     """Find the slug: the row's own when this very entry is there already, else a free one."""
-    own = next((row for row in rows if row.name == name and row.source == source), None)
+    own = next((row for row in rows if row.name == name and bool(row.source) == bool(source)), None)
     if own is not None and (source or same_as(own, fields)):
         return Planned(name, own.slug, False, {**fields, "path_alias": own.path_alias}, str(own.pk))
     taken = {row.slug for row in rows} | {item.slug for item in planned}
@@ -84,8 +85,11 @@ def _is_alias(name: str, taken: Collection[str]) -> bool:
 
 
 def same_as(row: Upstream, fields: Mapping[str, Any]) -> bool:
-    """Whether the row already says what `fields` say (path alias apart)."""
-    return all(getattr(row, name) == value for name, value in fields.items() if name != "path_alias")
+    """Whether the row already says what `fields` say (path alias apart); secrets that cannot be opened differ."""
+    try:
+        return all(getattr(row, name) == value for name, value in fields.items() if name != "path_alias")
+    except KeyringError:
+        return False
 
 
 def renamed(plan: ImportPlan, slugs: Mapping[str, str]) -> ImportPlan:

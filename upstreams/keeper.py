@@ -1,7 +1,7 @@
 """Keeps one upstream at one revision: its connections, its health and its catalogue."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final, Literal, Protocol
 
@@ -12,12 +12,12 @@ from mcphub.core import aio, clock
 from upstreams.backoff import Breaker, unsent
 from upstreams.connection import Connection, LiveLink
 from upstreams.discovery import read_catalogue
-from upstreams.errors import Lost, TimedOut, TlsFault, Unreachable, UpstreamError, UpstreamFailed
+from upstreams.errors import Lost, RpcError, TimedOut, TlsFault, Unreachable, UpstreamError, UpstreamFailed
 from upstreams.probe import Means, Reach
 from upstreams.reports import Book, Report
 from upstreams.transports.base import own
 from upstreams.transports.envelope import offered
-from upstreams.types import Answer, Era, Exchange, ServerFacts, UpstreamSpec
+from upstreams.types import Answer, ClientFacts, Era, Exchange, ServerFacts, UpstreamSpec
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,6 @@ class Keeper:
         self.spec = spec
         self.facts: ServerFacts | None = None
         self.breaker = Breaker(means.limits.backoff_max_s)
-        self.closing = False
         self._means = means
         self._book = book
         self._listener = listener
@@ -71,7 +70,7 @@ class Keeper:
         Sent a second time only if it may be and the connection broke under it.
         """
         self.breaker.check()
-        connection = self._connection(exchange)
+        connection = self._connection(exchange.client, exchange.holder)
         try:
             answer = await connection.request(exchange)
         except UpstreamError as error:
@@ -101,6 +100,31 @@ class Keeper:
         self._refresh = True
         self._wake.set()
 
+    async def subscribe(self, client: ClientFacts, holder: str, uris: Collection[str]) -> Mapping[str, RpcError]:
+        """Watch resources on the connection of this client; the refusals. Raises `UpstreamError`."""
+        if self.facts is None:
+            self.breaker.check()
+            await self._connections[SHARED].link()
+        return await self._connection(client, holder).subscribe(uris)
+
+    async def unsubscribe(self, client: ClientFacts, holder: str, uris: Collection[str]) -> None:
+        """Watch them no more, if nobody else does."""
+        connection = self._connections.get(self._key(client, holder))
+        if connection is not None and (watched := [uri for uri in uris if uri in connection.watched]):
+            await connection.unsubscribe(watched)
+
+    async def lower(self, client: ClientFacts, holder: str) -> None:
+        """Let log messages through that this client wants to hear, where it is connected already."""
+        if (connection := self._connections.get(self._key(client, holder))) is not None:
+            await connection.lower(client.log_level)
+
+    def inherit(self, before: "Keeper") -> None:
+        """Go on with what was watched under another revision."""
+        for key, each in before._connections.items():
+            if each.watched:
+                own = self._connections.setdefault(key, self._connect(each.holder, each.capabilities))
+                own.watched = dict(each.watched)
+
     async def release(self, holder: str) -> None:
         """End the connections of one holder: their session or their rights have ended."""
         keys = [key for key in self._connections if key[0] == holder != ""]
@@ -108,7 +132,6 @@ class Keeper:
 
     async def close(self, patience_s: float = 0) -> None:
         """End everything, after the calls under way have ended or `patience_s` have passed."""
-        self.closing = True
         if self._task is not None:
             await aio.cancel(self._task)
         with suppress(TimeoutError):
@@ -118,20 +141,19 @@ class Keeper:
         await self._reach.close()
 
     def _connect(self, holder: str, capabilities: Mapping[str, Any]) -> Connection:
-        return Connection(holder, capabilities, self._open, self._noticed, self._wake_up)
+        return Connection(holder, capabilities, self._open, self._noticed, self._wake_up, self.refresh)
 
-    def _connection(self, exchange: Exchange) -> Connection:
-        key = self._key(exchange)
+    def _connection(self, client: ClientFacts, holder: str) -> Connection:
+        key = self._key(client, holder)
         found = self._connections.get(key)
         if found is None:
-            found = self._connections[key] = self._connect(exchange.holder, offered(exchange.client, exchange.holder))
+            found = self._connections[key] = self._connect(holder, offered(client, holder))
         return found
 
-    def _key(self, exchange: Exchange) -> Key:
-        holder = exchange.holder
+    def _key(self, client: ClientFacts, holder: str) -> Key:
         if not holder or (self.facts is not None and self.facts.era == "modern" and self.spec.transport != "stdio"):
             return SHARED
-        return holder, msgspec.json.encode(offered(exchange.client, holder), order="deterministic")
+        return holder, msgspec.json.encode(offered(client, holder), order="deterministic")
 
     async def _open(self, connection: Connection) -> LiveLink:
         self.breaker.check()
@@ -145,6 +167,7 @@ class Keeper:
             error = unsent(fault)
         else:
             self.facts = link.facts
+            self.breaker.reached()
             return link
         self.breaker.failed(error)
         raise error
@@ -159,7 +182,7 @@ class Keeper:
         self._wake.set()
 
     def _noticed(self, holder: str, method: str, params: Mapping[str, Any]) -> None:
-        if method in LIST_CHANGED and not holder:
+        if method in LIST_CHANGED:
             self.refresh()
         self._listener.noticed(self.spec.id, holder, method, params)
 
@@ -180,9 +203,11 @@ class Keeper:
         """Heartbeat and discovery until the link is lost or stops answering."""
         beat_at = self._after(self.spec.heartbeat_s)
         list_at = self._after(self.spec.discovery_s)
+        self._refresh = True
         while True:
             if link.ended is not None:
                 return await self._down(link.ended)
+            await self._watch_on()
             now = clock.monotonic()
             if self._doubt or (now >= beat_at and not link.busy):
                 self._doubt = False
@@ -215,7 +240,7 @@ class Keeper:
             return TimedOut("The upstream does not answer a ping.")
         except UpstreamError as error:
             return error
-        self.breaker.worked()
+        self.breaker.reached()
         await self._book.alive(self.spec.id)
         return None
 
@@ -244,12 +269,19 @@ class Keeper:
             self._listener.catalogue_changed(self.spec.id)
         return True
 
+    async def _watch_on(self) -> None:
+        """Make the private connections anew that were lost while somebody listens on them."""
+        for connection in tuple(self._connections.values()):
+            if connection.watched and (connection.live is None or connection.live.ended is not None):
+                with suppress(UpstreamError):
+                    await connection.link()
+
     async def _close_idle(self) -> None:
         """End per-person connections that nobody has used for as long as a session lives."""
         before = clock.monotonic() - self._means.limits.session_idle_s
         idle = [
             key
             for key, each in self._connections.items()
-            if key != SHARED and not each.calls and each.used_at < before
+            if key != SHARED and not each.calls and not each.watched and each.used_at < before
         ]
         await asyncio.gather(*(self._connections.pop(key).close() for key in idle))

@@ -8,6 +8,7 @@ from mcphub.accounts.models import Org
 from mcphub.accounts.versioned import Versioned
 from mcphub.core.fields import EncryptedJSONField
 from mcphub.core.ids import new_uuid
+from mcphub.core.keyring import KeyringError
 from upstreams import naming
 from upstreams.risk import Risk
 
@@ -139,8 +140,14 @@ class Upstream(Versioned):
 
     def _raise_revision(self) -> None:
         stored = Upstream.objects.select_for_update().get(pk=self.pk)
-        changed = self.connection_facts() != stored.connection_facts()
+        changed = self._connects_otherwise(stored)
         self.revision = stored.revision + 1 if changed else stored.revision
+
+    def _connects_otherwise(self, stored: "Upstream") -> bool:
+        try:
+            return self.connection_facts() != stored.connection_facts()
+        except KeyringError:
+            return True
 
 
 class UpstreamState(models.Model):

@@ -129,6 +129,7 @@ class Opener:
                 try:
                     if facts := await self._discovered(link):
                         link.settle(facts)
+                        await link.listen()
                         return link
                 except Lost:
                     await link.close()

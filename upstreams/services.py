@@ -12,7 +12,7 @@ from mcphub.accounts.acts import Actor
 from mcphub.core.clock import now
 from mcphub.core.keyring import KeyringError
 from upstreams import acts
-from upstreams.applying import ImportRefused, SyncReport, apply_import, drop_other_sources, sync_document, sync_file
+from upstreams.applying import ImportRefused, SyncReport, apply_import, sync_file
 from upstreams.catalogue import StoreReport, forget_holder, reclassify, store_catalogue
 from upstreams.importing import ImportPlan, plan_import
 from upstreams.models import Definition, Upstream, UpstreamState
@@ -24,7 +24,6 @@ __all__ = [
     "StoreReport",
     "SyncReport",
     "apply_import",
-    "drop_other_sources",
     "forget_holder",
     "mark_refresh_due",
     "mark_restart_due",
@@ -34,7 +33,6 @@ __all__ = [
     "set_definitions_enabled",
     "set_enabled",
     "store_catalogue",
-    "sync_document",
     "sync_file",
     "take_refresh",
     "take_restart",
@@ -149,7 +147,8 @@ def take_restart(upstream_id: Any, asked_at: datetime) -> bool:
 def set_enabled(rows: QuerySet[Upstream], on: bool, *, by: Actor) -> list[str]:
     """Switch upstreams on or off, each on record; the slugs of those that were the other way."""
     with transaction.atomic():
-        changed = list(rows.exclude(enabled=on).select_related("org").select_for_update(of=("self",)))
+        found = Upstream.objects.filter(pk__in=list(rows.values_list("pk", flat=True))).exclude(enabled=on)
+        changed = list(found.select_related("org").select_for_update(of=("self",)))
         for row in changed:
             before = acts.facts_of(row)
             row.enabled = on

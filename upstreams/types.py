@@ -1,6 +1,6 @@
 """The values that cross the seam between the gateway and the upstreams."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -19,7 +19,8 @@ class UpstreamSpec:
     """How to reach one upstream: its row at one revision, variables filled in. Secrets are inside: no repr.
 
     `era` is what a probe found ("" = not probed yet); times are seconds. `revision` changes whenever
-    anything changes that a running connection would have to be made anew for.
+    anything changes that a running connection would have to be made anew for. `withheld` are client
+    capabilities (sampling, elicitation, roots) that this upstream is never offered.
     """
 
     id: str
@@ -44,6 +45,7 @@ class UpstreamSpec:
     aliases: tuple[str, ...] = ()
     payload_mode: str = "redacted"
     name: str = ""
+    withheld: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Exchange:
     `params` carries no reserved `_meta` keys and no progress token; the connection adds what the
     upstream's era needs. `holder` is the sharing scope: "" (shared), a principal id, or a session id.
     `resend` marks what may be sent twice: lists, reads, and tools that the operator marked idempotent.
+    `caller` is the principal's id, "" for the hub's own requests.
     """
 
     method: str
@@ -83,6 +86,7 @@ class Exchange:
     resend: bool = False
     call_id: str = ""
     trace: Mapping[str, str] = field(default_factory=dict)
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,12 @@ class Link(Protocol):
 
     async def request(self, exchange: Exchange) -> Answer:
         """Send and wait. Raises `UpstreamError`; cancelling the task cancels the call upstream."""
+
+    async def subscribe(self, uris: Collection[str]) -> Mapping[str, RpcError]:
+        """Ask to be told when these resources change; the refusals. Raises `UpstreamError`."""
+
+    async def unsubscribe(self, uris: Collection[str]) -> None:
+        """Ask to be told no more. Raises `UpstreamError`."""
 
     async def close(self) -> None:
         """End it and everything it started. Pending requests end as `Lost`."""

@@ -17,6 +17,10 @@ class Line(Protocol):
     sse: bool
     left: bool
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the client that news had better not be added to it."""
+
     def event(self, message: bytes) -> None:
         """Send one JSON-RPC message."""
 

@@ -97,6 +97,11 @@ class Outlet:
         if self.sse and not self.left:
             self.open_stream().put(event_text(message))
 
+    @property
+    def crowded(self) -> bool:
+        """Whether the client reads slower than it is told things."""
+        return self.stream is not None and self.stream.crowded
+
     def open_stream(self) -> EventStream:
         """The stream of this response, begun if there is none."""
         if self.stream is None:

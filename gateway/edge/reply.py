@@ -58,8 +58,12 @@ class Reply:
         self._session_id = session_id
 
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
-        """Send a notification before the answer. Progress that nobody asked for is dropped."""
-        if self.body:
+        """Send a notification before the answer.
+
+        Progress that nobody asked for is dropped, and so is what a client is told faster than it reads: an
+        upstream that talks without end must not cost the client its answer.
+        """
+        if self.body or self.outlet.crowded:
             return
         if method == PROGRESS:
             if self._progress_token is None:

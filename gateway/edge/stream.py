@@ -59,6 +59,11 @@ class Queue:
         elif self._writer is None:
             self._writer = spawn(self._drain(), name="edge-stream")
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the reader that news had better not be added to it."""
+        return self._size > self._limit_bytes // 2
+
     def close(self) -> None:
         """Write nothing more, without a word to the client."""
         self.closed = True

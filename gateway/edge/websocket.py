@@ -99,6 +99,11 @@ class Socket:
         self._duplex.follow(self._caller)
         return allowed
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the client that news had better not be added to it."""
+        return self._frames.crowded
+
     def event(self, message: bytes) -> None:
         """Send one message."""
         if not self.left:

@@ -158,6 +158,12 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # Daphne is untyped
     def stopProducing(self) -> None:
         self._writable.set()
 
+    def application_ended(self, done: "asyncio.Future[None]") -> None:
+        """A response that it left without an end is none: the client must not wait for the rest."""
+        gone = self.finished or self.channel is None
+        if not gone and not done.cancelled() and done.exception() is None:
+            self.channel.transport.abortConnection()
+
     async def writable(self) -> None:
         """Wait until the client has read enough, or left."""
         await self._writable.wait()
@@ -247,11 +253,18 @@ class DrainingServer(daphne_server.Server):  # type: ignore[misc]  # Daphne is u
         if closed:
             await asyncio.wait(closed, timeout=FLUSH_S)
 
-    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """Start the application for one request or WebSocket; the latter may be refused with an HTTP status."""
+    def create_application(self, protocol: Any, scope: Any) -> Any:
+        """Start the application for one request or WebSocket, and watch for a request's end.
+
+        A WebSocket may be refused with an HTTP status.
+        """
         if scope["type"] == "websocket":
             scope["extensions"] = {DENIAL: {}}
-        return super().create_application(protocol, scope)
+        queue = super().create_application(protocol, scope)
+        if isinstance(protocol, LimitedRequest) and queue is not None:
+            running = self.connections[protocol]["application_instance"]
+            running.add_done_callback(protocol.application_ended)
+        return queue
 
     async def handle_reply(self, protocol: Any, message: Message) -> None:
         """Pass on what the application sends, and hold it back while the client does not read."""

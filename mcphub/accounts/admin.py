@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
@@ -287,5 +288,7 @@ class ApiKeyAdmin(_RolesAdmin):
 
 def _show_link(request: HttpRequest, user: User) -> None:
     if password_offered():
-        note = "Give {} this link to set a password. It works once, for 15 minutes: <code style='overflow-wrap: anywhere'>{}</code>"
-        messages.info(request, format_html(note, user.email, links.password_link(user)))
+        minutes = int(settings.HUB.limits.link_s // 60)
+        link = format_html("<code style='overflow-wrap: anywhere'>{}</code>", links.password_link(user))
+        note = "Give {} this link to set a password. It works once, for {} minutes: {}"
+        messages.info(request, format_html(note, user.email, minutes, link))

@@ -14,7 +14,7 @@ class Limits:
     body_s: float = 30
     write_s: float = 30
     result_bytes: int = 16 * 1024 * 1024
-    stream_bytes: int = 64 * 1024 * 1024
+    stream_bytes: int = 4 * 1024 * 1024
     event_bytes: int = 4 * 1024 * 1024
     list_entries: int = 10_000
     list_pages: int = 100
@@ -23,6 +23,7 @@ class Limits:
     call_s: float = 60
     call_hard_s: float = 300
     person_s: float = 600
+    parked: int = 1_000
     keepalive_s: float = 15
     initialize_s: float = 30
     stop_grace_s: float = 2

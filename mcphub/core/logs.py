@@ -22,7 +22,16 @@ SECRET_SHAPES: Final = (
     (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {MASK}"),
     (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@"), rf"\1{MASK}@"),
 )
-QUIET: Final = {"celery": "WARNING", "kombu": "WARNING", "httpx": "WARNING", "httpx2": "WARNING", "asyncio": "ERROR"}
+QUIET: Final = {
+    "asyncio": "ERROR",
+    "celery": "WARNING",
+    "daphne": "WARNING",
+    "django.request": "ERROR",
+    "httpx": "WARNING",
+    "httpx2": "WARNING",
+    "kombu": "WARNING",
+    "watchfiles": "WARNING",
+}
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -6,6 +6,7 @@ NAT64, 6to4, Teredo) is judged as itself too, and the worse verdict counts.
 """
 
 import asyncio
+import functools
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -74,12 +75,15 @@ class Allowed:
         return self.host == host
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_allowed(entry: str) -> Allowed:
     """`host`, `10.0.0.0/8`, `[fd00::1]:8080`, `db.internal:5432`, … Raises `ValueError`."""
     text = entry.strip().lower()
     host, port = text, None
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket:
+            raise ValueError(f"not a host, address or network: {entry!r}")
         port = _port(rest.removeprefix(":"), entry) if rest else None
     elif text.count(":") == 1:
         host, _, rest = text.partition(":")
@@ -129,28 +133,32 @@ def _judge_itself(address: Address) -> Verdict:
     return "public"
 
 
-def permitted(host: str, address: str, port: int, allow: Iterable[str]) -> bool:
-    """Whether the hub may connect to `address`, found under the name `host`."""
+def check(host: str, address: str, port: int, allow: Iterable[str]) -> Verdict:
+    """How the hub stands to `address`, found under the name `host`: "private" means not allowed here."""
     parsed = ip_address(address.partition("%")[0])
     verdict = judge(parsed)
     if verdict == "private":
         plain = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped else parsed
-        return any(parse_allowed(entry).covers(host, plain, port) for entry in allow)
-    return verdict == "public"
+        if any(parse_allowed(entry).covers(host, plain, port) for entry in allow):
+            return "public"
+    return verdict
 
 
 async def resolve(host: str, port: int, allow: Sequence[str]) -> list[str]:
-    """The addresses of `host`, all checked. One that is refused refuses the host: answers may not be mixed.
+    """The addresses of `host` that may be connected to, each of them checked; connect to no others.
 
-    `host` is a name or a literal without brackets. Raises `EgressBlocked`, and `OSError` when it has none.
+    `host` is a name or a literal without brackets. Raises `EgressBlocked` when there is none, or when one
+    is of the kind that is never opened (such answers are no accident), and `OSError` for an unknown name.
     """
     name = host.lower().rstrip(".")
     try:
-        addresses = [str(ip_address(name))]
+        found = [str(ip_address(name))]
     except ValueError:
-        found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    for address in addresses:
-        if not permitted(name, address, port, allow):
-            raise EgressBlocked(name, address, port)
-    return addresses
+        answers = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        found = list(dict.fromkeys(str(answer[4][0]) for answer in answers))
+    verdicts = {address: check(name, address, port, allow) for address in found}
+    for worst in ("never", "private"):
+        refused = [address for address in found if verdicts[address] == worst]
+        if refused and (worst == "never" or len(refused) == len(found)):
+            raise EgressBlocked(name, refused[0], port)
+    return [address for address in found if verdicts[address] == "public"]

@@ -2,14 +2,15 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from mcphub import __version__
+from mcphub.dashboard.clients import PLACEHOLDER, mcp_servers
 
-OPEN = """
+OPEN: Final = """
   !!  OPEN MODE (--no-auth): whoever reaches this port may call everything, without a key.  !!
 """
-NO_KEY = "shown at the first start only; make another with: create_key --org default"
+NO_KEY: Final = "shown at the first start only; `create_key` makes another"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,6 @@ class Welcome:
         if self.set_up_link:
             lines += ["", f"  Become the owner (this link works once, for 15 minutes): {self.set_up_link}"]
         lines += ["", "  For clients that read mcpServers:", ""]
-        lines += [f"  {line}" for line in json.dumps(self.snippet(), indent=2).splitlines()]
+        document = mcp_servers(f"{self.url}/mcp", "" if self.no_auth else self.key or PLACEHOLDER)
+        lines += [f"  {line}" for line in json.dumps(document, indent=2).splitlines()]
         return "\n".join([OPEN if self.no_auth else "", *lines, ""])
-
-    def snippet(self) -> dict[str, Any]:
-        """A client's configuration that reaches this hub."""
-        entry: dict[str, Any] = {"type": "http", "url": f"{self.url}/mcp"}
-        if not self.no_auth:
-            entry["headers"] = {"Authorization": f"Bearer {self.key or 'YOUR-KEY'}"}
-        return {"mcpServers": {"hub": entry}}

@@ -7,7 +7,6 @@ import threading
 from typing import Any, Final
 
 import structlog
-from celery.apps.worker import Worker  # noqa: F401  # completes the loading of Celery's worker package
 from celery.beat import EmbeddedService
 from celery.worker import WorkController
 

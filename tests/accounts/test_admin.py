@@ -1,5 +1,6 @@
 """The admin as an owner, an operator, a viewer, a member, a stranger and a hub admin meet it."""
 
+import json
 import re
 from typing import Any
 

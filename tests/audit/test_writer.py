@@ -189,6 +189,15 @@ def test_intent_that_lands_after_its_caller_was_refused_is_closed_as_not_sent(
     ]
 
 
+def test_stop_gives_up_in_time_and_counts_what_it_lost(faulty: tuple[Faulty, Writer], an_event: MakeEvent) -> None:
+    store, writer = faulty
+    store.before = ["lost"] * 100
+    writer.record_soon(an_event(kind=Kind.OUTCOME))
+    assert not writer.stop(timeout=0.3)
+    assert writer.dropped == 1
+    assert 1 <= 100 - len(store.before) < 20
+
+
 def test_replaced_database_starts_a_new_chain(writing: Writer, an_event: MakeEvent) -> None:
     record(writing, an_event())
     with connection.cursor() as cursor:

@@ -13,7 +13,7 @@ from mcphub.core.ids import new_uuid
 
 class Vault(models.Model):
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
-    org = models.ForeignKey(Org, on_delete=models.CASCADE)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, db_constraint=False)
     label = models.CharField(max_length=20, blank=True)
     password = EncryptedTextField(null=True)
     headers = EncryptedJSONField(default=dict)
@@ -27,7 +27,7 @@ class Vault(models.Model):
 
 class Shelf(Versioned):
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
-    org = models.ForeignKey(Org, on_delete=models.CASCADE)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, db_constraint=False)
     label = models.CharField(max_length=20, blank=True)
     vaults = models.ManyToManyField(Vault, related_name="shelves")
     last_used_at = models.DateTimeField(null=True)

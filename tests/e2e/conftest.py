@@ -38,8 +38,17 @@ def full_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         yield hub.up("--config", str(servers_file(folder / "servers.json", servers))).until_listed(*servers)
 
 
-@pytest.fixture
-def viewer_key(small_hub: Hub) -> str:
+@pytest.fixture(scope="module")
+def shared_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """The same for all tests of a module, none of which ends it."""
+    folder = tmp_path_factory.mktemp("shared")
+    with Hub(folder / "hub") as hub:
+        config = servers_file(folder / "servers.json", {"sdk": sdk_stdio(folder / "marks")})
+        yield hub.up("--config", str(config)).until_listed("sdk")
+
+
+@pytest.fixture(scope="module")
+def viewer_key(shared_hub: Hub) -> str:
     """A key named `viewer` with the viewer's role."""
-    made = small_hub.manage_json("create_key", "viewer", "--org", "default", "--role", "viewer")
+    made = shared_hub.manage_json("create_key", "viewer", "--org", "default", "--role", "viewer")
     return str(made["key"])

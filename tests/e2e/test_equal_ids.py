@@ -10,10 +10,10 @@ from tests.harness.raw import ERAS, Era, raw_client
 
 @pytest.mark.requirement("X6")
 @pytest.mark.parametrize("era", ERAS)
-async def test_fifty_equal_ids_of_two_keys_get_their_own_answers(small_hub: Hub, viewer_key: str, era: Era):
+async def test_fifty_equal_ids_of_two_keys_get_their_own_answers(shared_hub: Hub, viewer_key: str, era: Era):
     async with (
-        raw_client(small_hub.mcp_url, small_hub.key, era) as first,
-        raw_client(small_hub.mcp_url, viewer_key, era) as second,
+        raw_client(shared_hub.mcp_url, shared_hub.key, era) as first,
+        raw_client(shared_hub.mcp_url, viewer_key, era) as second,
     ):
         calls = [
             (f"{who}-{number}", client.call("sdk__echo", id=1, text=f"{who}-{number}"))

@@ -6,14 +6,15 @@ import pytest
 from tests.harness.hub import Hub
 from tests.harness.raw import ERAS, Era, RpcFailed, raw_client
 
-READS = {"sdk__echo", "sdk__picture", "sdk__measure", "sdk__fail", "sdk__wait", "sdk__count"}
-WRITES = {"sdk__mark", "sdk__delete_everything", "sdk__ship"}
+READS = {"sdk__count", "sdk__echo", "sdk__measure"}
+OTHERS = {"sdk__delete_everything", "sdk__fail", "sdk__mark", "sdk__picture", "sdk__ship", "sdk__wait"}
+"""By their words they write or destroy, or say nothing; annotations count only from a trusted upstream."""
 
 
 @pytest.mark.requirement("O1", "O7")
 @pytest.mark.parametrize("era", ERAS)
-async def test_viewer_sees_and_calls_read_tools_only(small_hub: Hub, viewer_key: str, era: Era):
-    async with raw_client(small_hub.mcp_url, viewer_key, era) as client:
+async def test_viewer_sees_and_calls_read_tools_only(shared_hub: Hub, viewer_key: str, era: Era):
+    async with raw_client(shared_hub.mcp_url, viewer_key, era) as client:
         assert set(await client.names()) == READS
         assert (await client.call("sdk__echo", text="hi"))["content"][0]["text"] == "hi"
         with pytest.raises(RpcFailed) as hidden:
@@ -27,16 +28,16 @@ async def test_viewer_sees_and_calls_read_tools_only(small_hub: Hub, viewer_key:
 
 @pytest.mark.requirement("O1")
 @pytest.mark.parametrize("era", ERAS)
-async def test_owner_reaches_everything(small_hub: Hub, era: Era):
-    async with raw_client(small_hub.mcp_url, small_hub.key, era) as client:
-        assert set(await client.names()) == READS | WRITES
+async def test_owner_reaches_everything(shared_hub: Hub, era: Era):
+    async with raw_client(shared_hub.mcp_url, shared_hub.key, era) as client:
+        assert set(await client.names()) == READS | OTHERS
 
 
 @pytest.mark.requirement("O9", "X18")
-def test_explain_names_the_rule(small_hub: Hub, viewer_key: str):
+def test_explain_names_the_rule(shared_hub: Hub, viewer_key: str):
     asked = ("explain", "--org", "default", "--principal", "viewer", "--tool")
-    refused = small_hub.manage_json(*asked, "sdk__mark")
-    allowed = small_hub.manage_json(*asked, "sdk__echo")
+    refused = shared_hub.manage_json(*asked, "sdk__mark")
+    allowed = shared_hub.manage_json(*asked, "sdk__echo")
     assert (refused["effect"], allowed["effect"]) == ("deny", "allow")
     assert allowed["rule"]
     assert refused["reason"]
@@ -45,9 +46,9 @@ def test_explain_names_the_rule(small_hub: Hub, viewer_key: str):
 
 @pytest.mark.requirement("S3")
 @pytest.mark.parametrize("key", ["", "wrong", "mcph_0000000000000000_nothing"])
-async def test_stranger_gets_401_and_where_to_ask(small_hub: Hub, key: str):
+async def test_stranger_gets_401_and_where_to_ask(shared_hub: Hub, key: str):
     headers = {"Accept": "application/json, text/event-stream"} | ({"Authorization": f"Bearer {key}"} if key else {})
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
-    answer = httpx.post(small_hub.mcp_url, json=message, headers=headers)
+    answer = httpx.post(shared_hub.mcp_url, json=message, headers=headers)
     assert answer.status_code == httpx.codes.UNAUTHORIZED
     assert answer.headers["www-authenticate"].startswith("Bearer ")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
@@ -121,6 +122,7 @@ def answer_of(response: httpx.Response) -> dict[str, Any]:
     """The JSON-RPC message that ends a response, be it plain JSON or a stream."""
     if not response.headers["content-type"].startswith("text/event-stream"):
         return dict(response.json())
-    data = [line[5:] for line in response.text.splitlines() if line.startswith("data:")]
+    lines = re.split(r"\r\n|\n|\r", response.text)
+    data = [line[5:] for line in lines if line.startswith("data:")]
     messages = [json.loads(each) for each in data if each.strip()]
     return dict(next(message for message in reversed(messages) if "id" in message))

@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ import pytest
 
 from tests.harness.processes import Process
 from tests.harness.waiting import until
+from tests.ops.tls import self_signed
 
 ROOT = Path(__file__).resolve().parents[2]
 Start = Callable[..., "Probe"]
@@ -314,12 +314,7 @@ def test_application_sees_a_client_leave(probe: Probe) -> None:
 
 
 def test_tls(start: Start, tmp_path: Path) -> None:
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    cert, key = self_signed(tmp_path)
     probe = start(str(cert), str(key))
     context = ssl.create_default_context(cafile=str(cert))
     with httpx.Client(verify=context) as client:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from mcphub.standalone.servers import DEMO_SCRIPT
 from tests.harness.clients import BOTH_ERAS, Mode, python_client
 from tests.harness.hub import MANAGE, Hub, servers_file
 from tests.harness.waiting import until
+from tests.ops.tls import self_signed
 
 DEMO = {"command": sys.executable, "args": [str(DEMO_SCRIPT)]}
 NewHub = Callable[..., Hub]
@@ -238,4 +240,31 @@ def test_doctor_tells_what_keeps_an_upstream_down(new_hub: NewHub, tmp_path: Pat
 def test_flags_that_do_not_go_together_are_usage_faults(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     code, words = refusal("up", "--port", "0", *arguments, folder=tmp_path)
     assert code == 2
+    assert "Traceback" not in words
+
+
+@pytest.mark.requirement("X14")
+def test_off_loopback_the_first_person_becomes_owner_by_a_link(new_hub: NewHub) -> None:
+    hub = new_hub(host="0.0.0.0").up()
+    found = re.search(r"Become the owner .*: (http\S+)", hub.output)
+    assert found is not None
+    assert httpx.get(found[1], follow_redirects=True).status_code == 200
+    assert "picker" not in httpx.get(f"{hub.url}/sign-in/").text
+
+
+def test_tls_from_files(new_hub: NewHub, tmp_path: Path) -> None:
+    cert, key = self_signed(tmp_path)
+    hub = new_hub().up("--ssl-certfile", str(cert), "--ssl-keyfile", str(key), wait=False)
+    until("readiness", lambda: "is ready" in hub.output, within=30)
+    url = f"https://127.0.0.1:{hub.port}"
+    assert f"MCP        {url}/mcp" in hub.output
+    with httpx.Client(verify=ssl.create_default_context(cafile=str(cert))) as client:
+        cookies = client.get(f"{url}/sign-in/").headers.get_list("set-cookie")
+    assert cookies
+    assert all(cookie.startswith("__Host-") and "Secure" in cookie for cookie in cookies)
+
+
+def test_cloud_mode_has_other_commands(tmp_path: Path) -> None:
+    code, words = refusal("up", "--port", "0", folder=tmp_path, mode="cloud")
+    assert code in (1, 2)
     assert "Traceback" not in words

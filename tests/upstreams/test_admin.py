@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
@@ -111,6 +112,22 @@ def test_masked_values_survive_a_save_and_new_ones_replace_them(
     assert changed.revision == 2
     answer = operator.post(page, fields(org, secret_headers=f"D: {MASK}"))
     assert "none is stored" in faults(answer)["secret_headers"][0]
+
+
+def test_secrets_that_cannot_be_opened_are_named_and_can_be_replaced(
+    org: Org, operator: Client, make_upstream: MakeUpstream
+) -> None:
+    row = make_upstream(name="Time", headers={"A": "1"})
+    make_upstream("other", headers={"B": "2"})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE upstreams_upstream SET headers = (SELECT headers FROM upstreams_upstream WHERE slug = 'other')"
+        )
+    page = reverse(CHANGE, args=[row.pk])
+    assert "cannot be opened" in operator.get(page).content.decode()
+    assert operator.get(reverse(LIST)).status_code == 200
+    assert operator.post(page, fields(org, secret_headers="A: 3")).status_code == 302
+    assert Upstream.objects.get(pk=row.pk).headers == {"A": "3"}
 
 
 @pytest.mark.requirement("A4")
@@ -258,6 +275,10 @@ def test_rows_of_a_servers_file_are_read_only(org: Org, operator: Client, make_u
     assert row.enabled
     assert operator.post(reverse("admin:upstreams_upstream_ask", args=[row.pk, "restart"])).status_code == 302
     assert due().restart
+    gone = operator.post(reverse("admin:upstreams_upstream_delete", args=[row.pk]), {"post": "yes"})
+    assert gone.status_code == 302
+    assert not Upstream.objects.exists()
+    assert AuditEvent.objects.filter(method="upstream.delete", name="time").count() == 1
 
 
 @pytest.mark.requirement("U17")

@@ -12,10 +12,8 @@ from upstreams.models import Definition, Upstream
 from upstreams.services import (
     ImportRefused,
     apply_import,
-    drop_other_sources,
     plan_import,
     store_catalogue,
-    sync_document,
     sync_file,
 )
 
@@ -204,24 +202,16 @@ def test_bad_file_keeps_the_running_state(org: Org, tmp_path: Path, text: str) -
     assert Upstream.objects.count() == 2
 
 
-def test_following_a_file_spares_rows_of_people_and_of_other_files(
+def test_following_a_file_spares_rows_of_people_and_ends_those_of_another_file(
     org: Org, make_upstream: MakeUpstream, tmp_path: Path
 ) -> None:
     make_upstream("a1")
     path, other = tmp_path / "servers.json", tmp_path / "other.json"
-    path.write_text(document(a1={"command": "a"}))
-    other.write_text(document(z1={"command": "z"}))
-    assert sync_file(org, path).added == ("a1-2",)
-    assert sync_file(org, other).removed == ()
-    assert set(Upstream.objects.values_list("slug", flat=True)) == {"a1", "a1-2", "z1"}
-
-
-def test_rows_of_files_that_are_followed_no_longer_go(org: Org, make_upstream: MakeUpstream, tmp_path: Path) -> None:
-    make_upstream("a1")
-    path = tmp_path / "servers.json"
-    path.write_text(document(b1={"command": "b"}))
-    sync_file(org, path)
-    sync_document(org, document(c1={"command": "c"}), "command line")
-    assert drop_other_sources(org, [path]) == ("c1",)
-    assert drop_other_sources(org, []) == ("b1",)
-    assert drop_other_sources(org, []) == ()
+    path.write_text(document(a1={"command": "a"}, b1={"command": "b"}))
+    other.write_text(document(b1={"command": "b"}, z1={"command": "z"}))
+    assert sync_file(org, path).added == ("a1-2", "b1")
+    kept = Upstream.objects.get(slug="b1")
+    report = sync_file(org, other)
+    assert (report.added, report.changed, report.removed) == (("z1",), (), ("a1-2",))
+    assert Upstream.objects.get(slug="b1", source=str(other)).pk == kept.pk
+    assert set(Upstream.objects.values_list("slug", flat=True)) == {"a1", "b1", "z1"}

@@ -100,6 +100,10 @@ class UpstreamAdmin(RecordedAdmin):
         """Rows that a servers file owns are changed there."""
         return super().has_change_permission(request, obj) and not (obj is not None and obj.source)
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Any row may go; one that a file still names comes back when the file is read again."""
+        return super().has_change_permission(request, obj)
+
     def may_ask(self, request: HttpRequest, row: Upstream) -> bool:
         """Whether the person may have the row refreshed or restarted, whoever owns its text."""
         return super().has_change_permission(request, row)

@@ -155,6 +155,22 @@ def _limit(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, files))
 
 
+async def exited(pid: int) -> None:
+    """Wait until a child has ended, whatever still holds its pipes (Linux)."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    loop.add_reader(handle, over.set)
+    try:
+        await over.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+
+
 class ChildProcess:
     """One child with its pipes. Everything that carries its mark ends with it."""
 
@@ -219,10 +235,14 @@ class ChildProcess:
             del self._stderr[: -self._stderr_bytes]
 
     async def _clean_up(self) -> None:
-        """Wait for the child, then end what it left behind, so that pipes close and nobody is orphaned."""
-        await self._child.wait()
+        """Wait for the child, then end what it left behind, so that pipes close and nobody is orphaned.
+
+        `Process.wait` alone would wait for whoever still holds the child's pipes.
+        """
+        await (exited(self.pid) if hasattr(os, "pidfd_open") else self._child.wait())
         self._signal(signal.SIGKILL)
         await aio.in_thread(guardian.kill_marked, self._mark)
+        await self._child.wait()
         self._runner.gone(self.pid)
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._drain), 1)

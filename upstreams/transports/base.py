@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 
 from mcphub.core import aio
 from upstreams.errors import ProtocolFault, RpcError, UpstreamError
+from upstreams.loglevels import MESSAGE
 from upstreams.transports import wire
 from upstreams.transports.patience import Patience
 from upstreams.types import Answer, Era, Exchange
@@ -13,8 +14,9 @@ from upstreams.types import Answer, Era, Exchange
 METHOD_NOT_FOUND: Final = -32601
 INTERNAL_ERROR: Final = -32603
 PROGRESS: Final = "notifications/progress"
+MAX_NOTES: Final = 10_000
 CANCELLED: Final = "notifications/cancelled"
-OF_THE_EXCHANGE: Final = frozenset({"notifications/message"})
+OF_THE_EXCHANGE: Final = frozenset({MESSAGE})
 
 UNTIED: Final = RpcError(METHOD_NOT_FOUND, "No call is under way that this request could belong to")
 BUSY: Final = RpcError(INTERNAL_ERROR, "Too many requests at once")
@@ -33,6 +35,9 @@ class Watcher(Protocol):
 
     def noticed(self, method: str, params: Mapping[str, Any]) -> None:
         """The upstream sent a notification that belongs to no exchange."""
+
+    def renewed(self) -> None:
+        """The upstream began a new session: what it offers may be different."""
 
     def lost(self, error: UpstreamError) -> None:
         """The link has ended by itself and takes no more requests."""
@@ -64,26 +69,31 @@ def own(method: str, params: dict[str, Any] | None = None) -> Exchange:
 class Underway:
     """One exchange in flight: routes what the upstream sends meanwhile to this exchange's sink only."""
 
-    __slots__ = ("answer", "asked", "exchange", "id", "patience")
+    __slots__ = ("_notes", "answer", "asked", "exchange", "id", "patience")
 
     def __init__(self, exchange: Exchange, id: int, patience: Patience) -> None:
         self.exchange = exchange
         self.id = id
         self.patience = patience
+        self._notes = 0
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.asked: dict[int | str, asyncio.Task[None]] = {}
 
     def progress(self, params: Mapping[str, Any]) -> None:
-        """Pass progress on, without our token, when it was asked for."""
+        """Pass progress on, without our token, when it was asked for; of a flood only the beginning."""
         self.patience.alive()
-        if self.exchange.progress:
+        self._notes += 1
+        if self.exchange.progress and self._notes <= MAX_NOTES:
             self.exchange.sink.notify(
                 PROGRESS, {key: value for key, value in params.items() if key != "progressToken"}
             )
 
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
+        """Pass a log message on; of a flood only the beginning."""
         self.patience.alive()
-        self.exchange.sink.notify(method, params)
+        self._notes += 1
+        if self._notes <= MAX_NOTES:
+            self.exchange.sink.notify(method, params)
 
     def ask(self, id: int | str, method: str, params: Mapping[str, Any], send: Send) -> None:
         """Ask the client and send its answer back as the response to `id`."""

@@ -15,6 +15,7 @@ from upstreams.types import MODERN, ClientFacts, Era, Exchange
 
 HUB_INFO: Final[Mapping[str, Any]] = {"name": "mcphub", "version": mcphub.__version__}
 BRIDGED: Final = ("sampling", "elicitation", "roots")
+PASSED: Final = (*BRIDGED, "extensions")
 
 
 def params_for(exchange: Exchange, era: Era, token: int) -> Mapping[str, Any]:
@@ -48,4 +49,4 @@ def offered(client: ClientFacts, holder: str) -> dict[str, Any]:
     """The capabilities declared to a handshake upstream: none of a client's own on a shared connection."""
     if not holder:
         return {}
-    return {name: client.capabilities[name] for name in BRIDGED if name in client.capabilities}
+    return {name: client.capabilities[name] for name in PASSED if name in client.capabilities}

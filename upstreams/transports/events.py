@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from upstreams.errors import ProtocolFault, TooLarge
+
+FLOOD: Final = "The upstream sent more than the limit before its answer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +18,17 @@ class Event:
 
 
 class EventReader:
-    """Feed it pieces; it yields whole events and keeps the last event id and the asked reconnection time."""
+    """Feed it pieces; it yields whole events and keeps the last event id and the asked reconnection time.
+
+    One event may have `event_bytes`; all events before the last together `stream_bytes`.
+    """
 
     def __init__(self, event_bytes: int, stream_bytes: int) -> None:
         self.last_id = ""
         self.retry_s: float | None = None
         self._event_bytes = event_bytes
         self._left = stream_bytes
+        self._raw_left = event_bytes + 2 * stream_bytes
         self._rest = bytearray()
         self._data: list[bytes] = []
         self._size = 0
@@ -35,9 +41,9 @@ class EventReader:
 
     def feed(self, piece: bytes) -> Iterator[Event]:
         """The events that `piece` completes. Raises `TooLarge` and `ProtocolFault`."""
-        self._left -= len(piece)
-        if self._left < 0:
-            raise TooLarge("The upstream sent more than the limit for one answer.")
+        self._raw_left -= len(piece)
+        if self._raw_left < 0:
+            raise TooLarge(FLOOD)
         self._rest += piece
         if b"\n" not in piece and b"\r" not in piece:
             self._check(len(self._rest))
@@ -67,6 +73,9 @@ class EventReader:
             self.retry_s = int(value) / 1000
 
     def _dispatch(self) -> Event | None:
+        if self._left < 0:
+            raise TooLarge(FLOOD)
+        self._left -= self._size
         data, kind = self._data, self._kind
         self._data, self._kind, self._size = [], "", 0
         return Event(b"\n".join(data), kind or "message") if data else None

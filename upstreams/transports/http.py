@@ -6,7 +6,7 @@ no session, the envelope in `_meta` and in headers. What arrives on a POST's str
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from upstreams.errors import (
     TooLarge,
     Unreachable,
     UpstreamError,
+    UpstreamFailed,
 )
 from upstreams.transports import base, opening, refusals
 from upstreams.transports import wire as messages
@@ -38,10 +39,11 @@ from upstreams.transports.base import Underway, Watcher
 from upstreams.transports.envelope import params_for
 from upstreams.transports.events import EventReader
 from upstreams.transports.http1 import Wire
-from upstreams.transports.listening import RECONNECT_S, changing_lists, listen, messages_on, new_reader
+from upstreams.transports.listening import RECONNECT_S, Take, listen, messages_on, new_reader
 from upstreams.transports.losses import lost_because
 from upstreams.transports.origin import Headers, Origin, Sending, header_lines, whole
 from upstreams.transports.patience import Patience
+from upstreams.transports.watching import ACKNOWLEDGED, LISTEN, Watching
 from upstreams.types import MODERN, Answer, Era, Exchange, ServerFacts, UpstreamSpec
 
 SESSION_HEADER: Final = "mcp-session-id"
@@ -61,6 +63,10 @@ TAKES_BOTH: Final = "application/json, text/event-stream"
 class SessionForgotten(Unreachable):
     """The upstream does not know our session any more; it did not run the request."""
 
+    def __init__(self, session: str) -> None:
+        super().__init__("The upstream forgot the session.")
+        self.session = session
+
 
 class Moved(Exception):
     """The endpoint is at another path of the same origin; the request was not run."""
@@ -68,6 +74,17 @@ class Moved(Exception):
     def __init__(self, target: str) -> None:
         super().__init__(target)
         self.target = target
+
+
+class HttpUnderway(Underway):
+    """An exchange in flight, the request that carries it, and the session it was sent in."""
+
+    __slots__ = ("sending", "session")
+
+    def __init__(self, exchange: Exchange, id: int, patience: Patience) -> None:
+        super().__init__(exchange, id, patience)
+        self.sending: Sending | None = None
+        self.session = ""
 
 
 class Endpoint:
@@ -109,8 +126,9 @@ class HttpLink:
         self._head = b""
         self._renewing = asyncio.Lock()
         self._last_id = 0
-        self._underway: dict[int, Underway] = {}
-        self._listening: asyncio.Task[None] | None = None
+        self._underway: dict[int, HttpUnderway] = {}
+        self._listening: asyncio.Task[bool] | None = None
+        self._watching = Watching(self)
 
     @property
     def busy(self) -> bool:
@@ -120,11 +138,9 @@ class HttpLink:
     # --- opening ---------------------------------------------------------------------------------
 
     def _settle(self, era: Era, revision: str) -> None:
-        """Speak this era from now on; `revision` "" before the handshake has chosen one."""
+        """Speak this era and revision from now on, in the session that was taken."""
         self.era = era
-        headers = [*self._endpoint.headers]
-        if revision:
-            headers.append((MCP_PROTOCOL_VERSION_HEADER, revision))
+        headers = [*self._endpoint.headers, (MCP_PROTOCOL_VERSION_HEADER, revision)]
         if self._session:
             headers.append((SESSION_HEADER, self._session))
         self._head = header_lines(headers)
@@ -136,8 +152,7 @@ class HttpLink:
 
     async def initialize(self) -> ServerFacts:
         """Begin a session. Raises `UpstreamError`."""
-        self._session = ""
-        self._settle("handshake", "")
+        self.era = "handshake"
         facts = opening.handshake_facts(await self._request_once(opening.initialize(self._capabilities)))
         self._settle("handshake", facts.revision)
         await self.notify("notifications/initialized")
@@ -147,24 +162,74 @@ class HttpLink:
     def listen(self) -> None:
         """Begin to take what the upstream sends outside of exchanges."""
         if self.era == "handshake":
-            self._listening = aio.spawn(
-                listen(self._get_stream, self._untied, self._limits), name=f"listen {self.spec.slug}"
-            )
-        elif changing_lists(self.facts):
-            self._listening = aio.spawn(
-                listen(self._listen_stream, self._untied, self._limits), name=f"listen {self.spec.slug}"
-            )
+            self._listening = aio.spawn(self._hear(self._session), name=f"listen {self.spec.slug}")
+        elif self._watching.filter():
+            self._listening = self._listen(self._untied)
+
+    async def subscribe(self, uris: Collection[str]) -> Mapping[str, RpcError]:
+        return await self._watching.add(uris)
+
+    async def unsubscribe(self, uris: Collection[str]) -> None:
+        await self._watching.remove(uris)
+
+    async def relisten(self) -> Mapping[str, Any]:
+        """See `Watching`."""
+        before, self._listening = self._listening, None
+        honoured: Mapping[str, Any] = {}
+        if self._watching.filter():
+            try:
+                honoured = await self._acknowledged()
+            except BaseException:
+                self._listening = before
+                raise
+        if before is not None:
+            await aio.cancel(before)
+        return honoured
+
+    async def _acknowledged(self) -> Mapping[str, Any]:
+        """Open a listen stream; the filter that the upstream acknowledges. Raises `UpstreamError`."""
+        said: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def take(message: messages.Message) -> None:
+            if message.method == ACKNOWLEDGED and not said.done():
+                said.set_result(message.arguments().get("notifications"))
+            else:
+                self._untied(message)
+
+        task = self._listen(take)
+        try:
+            await asyncio.wait({said, task}, timeout=self.spec.connect_s, return_when=asyncio.FIRST_COMPLETED)
+            if not said.done():
+                raise UpstreamFailed("The upstream does not take the subscription.")
+        except BaseException:
+            await aio.cancel(task)
+            raise
+        self._listening = task
+        return said.result() if isinstance(said.result(), Mapping) else {}
+
+    def _listen(self, take: Take) -> asyncio.Task[bool]:
+        return aio.spawn(listen(self._listen_stream, take, self._limits), name=f"listen {self.spec.slug}")
+
+    async def _hear(self, session: str) -> bool:
+        """Take the session's GET stream. That it ends by a refusal after it was there means a forgotten session."""
+        had = await listen(self._get_stream, self._untied, self._limits)
+        if had and session:
+            aio.spawn(self._renew_quietly(session), name=f"renew {self.spec.slug}")
+        return had
+
+    async def _renew_quietly(self, forgotten: str) -> None:
+        with suppress(UpstreamError):
+            await self._renew(forgotten)
 
     # --- exchanges -------------------------------------------------------------------------------
 
     async def request(self, exchange: Exchange) -> Answer:
         if self.ended is not None:
             raise Unreachable("The connection to the upstream has ended.")
-        session = self._session
         try:
             answer = await self._request_once(exchange)
-        except SessionForgotten:
-            await self._renew(session)
+        except SessionForgotten as forgotten:
+            await self._renew(forgotten.session)
             return await self._request_once(exchange)
         if answer.error is not None and self.era == "modern" and opening.is_about_the_hop(answer.error):
             return await self._mend(exchange, answer.error)
@@ -172,22 +237,32 @@ class HttpLink:
 
     async def _request_once(self, exchange: Exchange) -> Answer:
         self._last_id += 1
-        under = Underway(exchange, self._last_id, Patience(self.spec.call_s, self.spec.call_hard_s))
+        under = HttpUnderway(exchange, self._last_id, Patience(self.spec.call_s, self.spec.call_hard_s))
         self._underway[under.id] = under
         try:
             async with under.patience:
                 return await self._exchange(under)
-        except (TimedOut, asyncio.CancelledError):
+        except TimedOut as late:
+            self._abandon(under)
+            if under.sending is not None and not under.sending.sent:
+                raise TimedOut("The upstream could not be reached in time.", outcome="not_sent") from late
+            raise
+        except asyncio.CancelledError:
             self._abandon(under)
             raise
         finally:
             del self._underway[under.id]
             under.close()
 
-    async def _exchange(self, under: Underway) -> Answer:
+    async def _exchange(self, under: HttpUnderway) -> Answer:
         exchange = under.exchange
         body = messages.request(under.id, exchange.method, params_for(exchange, self.era, under.id))
-        head = self._head if self.era == "handshake" else self._head + header_lines(self._modern_headers(exchange))
+        if exchange.method == "initialize":
+            head = header_lines(self._endpoint.headers)
+        elif self.era == "handshake":
+            head, under.session = self._head, self._session
+        else:
+            head = self._head + header_lines(self._modern_headers(exchange))
         try:
             return await self._post(under, head, body)
         except Moved as moved:
@@ -197,8 +272,9 @@ class HttpLink:
             except Moved:
                 raise EgressRefused("The upstream answers with one redirect after another.") from None
 
-    async def _post(self, under: Underway, head: bytes, body: bytes) -> Answer:
-        async with self._endpoint.origin.send("POST", self._endpoint.target, head, body) as wire:
+    async def _post(self, under: HttpUnderway, head: bytes, body: bytes) -> Answer:
+        under.sending = self._endpoint.origin.send("POST", self._endpoint.target, head, body)
+        async with under.sending as wire:
             return await self._read(under, wire)
 
     def _modern_headers(self, exchange: Exchange) -> Headers:
@@ -215,7 +291,7 @@ class HttpLink:
 
     # --- answers ---------------------------------------------------------------------------------
 
-    async def _read(self, under: Underway, wire: Wire) -> Answer:
+    async def _read(self, under: HttpUnderway, wire: Wire) -> Answer:
         if wire.status != 200:
             return await self._refused(under, wire)
         if wire.headers.get(b"content-encoding", b"identity") != b"identity":
@@ -241,7 +317,7 @@ class HttpLink:
                 return answer
         raise ProtocolFault("The upstream's answer holds no response.")
 
-    async def _read_stream(self, under: Underway, wire: Wire) -> Answer:
+    async def _read_stream(self, under: HttpUnderway, wire: Wire) -> Answer:
         under.patience.alive()
         reader = new_reader(self._limits)
         answer = await self._answer_on(under, wire, reader)
@@ -255,7 +331,7 @@ class HttpLink:
             raise lost_because("The upstream's stream ended before its answer.")
         return answer
 
-    async def _answer_on(self, under: Underway, wire: Wire, reader: EventReader) -> Answer | None:
+    async def _answer_on(self, under: HttpUnderway, wire: Wire, reader: EventReader) -> Answer | None:
         """The answer on this stream; None when it ended without, which an upstream that lets us poll may do."""
         with suppress(Lost):
             async for message in messages_on(wire, reader):
@@ -276,7 +352,7 @@ class HttpLink:
             self._notified(under, message.method, message.arguments())
         return None
 
-    async def _refused(self, under: Underway, wire: Wire) -> Answer:
+    async def _refused(self, under: HttpUnderway, wire: Wire) -> Answer:
         """What an answer other than 200 means. Returns the upstream's own JSON-RPC error if it sent one."""
         status = wire.status
         if 300 <= status < 400:
@@ -285,8 +361,8 @@ class HttpLink:
                 raise Moved(target)
             raise EgressRefused("The upstream redirects to another place.")
         error = await refusals.rpc_error(wire, under.id, under.patience.alive)
-        if self._session and under.exchange.method != "initialize" and refusals.forgot_session(status, error):
-            raise SessionForgotten("The upstream forgot the session.")
+        if under.session and refusals.forgot_session(status, error):
+            raise SessionForgotten(under.session)
         if error is not None and status not in refusals.ALWAYS_OURS:
             return Answer(self.era, error=error)
         raise refusals.fault(status, wire)
@@ -325,7 +401,7 @@ class HttpLink:
         else:
             self._watcher.noticed(method, params)
 
-    def _sole(self) -> Underway | None:
+    def _sole(self) -> HttpUnderway | None:
         """The only exchange under way on a private connection, for servers that ask on the wrong stream."""
         return next(iter(self._underway.values())) if len(self._underway) == 1 else None
 
@@ -334,14 +410,16 @@ class HttpLink:
     async def _renew(self, forgotten: str) -> None:
         """Begin a new session in place of `forgotten`, once for everybody who was refused with it."""
         async with self._renewing:
-            if self._session == forgotten:
-                try:
-                    await self.initialize()
-                except UpstreamError as error:
-                    raise Unreachable(error.text) from error
-                if self._listening is not None:
-                    await aio.cancel(self._listening)
-                self.listen()
+            if self._session != forgotten:
+                return
+            try:
+                await self.initialize()
+            except UpstreamError as error:
+                raise Unreachable(error.text) from error
+            if self._listening is not None:
+                await aio.cancel(self._listening)
+            self.listen()
+        self._watcher.renewed()
 
     async def _mend(self, exchange: Exchange, error: RpcError) -> Answer:
         """The upstream refused our headers: read its tools again and send once more; else it is our fault."""
@@ -377,14 +455,14 @@ class HttpLink:
 
     def _listen_stream(self, last_event_id: str) -> Sending:
         self._last_id += 1
-        exchange = base.own("subscriptions/listen", {"notifications": changing_lists(self.facts)})
+        exchange = base.own(LISTEN, {"notifications": self._watching.filter()})
         body = messages.request(self._last_id, exchange.method, params_for(exchange, "modern", self._last_id))
         head = self._head + header_lines(self._modern_headers(exchange))
         return self._endpoint.origin.send("POST", self._endpoint.target, head, body)
 
-    def _abandon(self, under: Underway) -> None:
+    def _abandon(self, under: HttpUnderway) -> None:
         """A modern upstream sees the closed stream; others are told, except about the request that opens."""
-        if self.era == "handshake" and under.exchange.method != "initialize":
+        if self.era == "handshake" and under.exchange.method != "initialize" and under.sending is not None:
             aio.spawn(self.notify(base.CANCELLED, {"requestId": under.id}), name="cancel-upstream")
 
     async def close(self) -> None:

@@ -11,11 +11,9 @@ from upstreams.transports import wire as messages
 from upstreams.transports.events import EventReader
 from upstreams.transports.http1 import Wire
 from upstreams.transports.origin import Sending
-from upstreams.types import ServerFacts
 
 RECONNECT_S: Final = 1.0
 RECONNECT_MAX_S: Final = 60.0
-LISTS: Final = ("tools", "prompts", "resources")
 
 Take = Callable[[messages.Message], None]
 
@@ -25,28 +23,22 @@ def new_reader(limits: Limits) -> EventReader:
     return EventReader(limits.result_bytes, limits.stream_bytes)
 
 
-def changing_lists(facts: ServerFacts) -> dict[str, bool]:
-    """The filter of `subscriptions/listen` for the lists that the upstream says may change; empty for none."""
-    return {
-        f"{kind}ListChanged": True
-        for kind in LISTS
-        if (facts.capabilities.get(kind) or {}).get("listChanged") is True
-    }
-
-
-async def listen(open_stream: Callable[[str], Sending], take: Take, limits: Limits) -> None:
+async def listen(open_stream: Callable[[str], Sending], take: Take, limits: Limits) -> bool:
     """Keep a stream open and hand over every message, until the upstream says that it has none (4xx).
 
     `open_stream` gets the last event id, or "". Reconnects with growing pauses, or when the upstream said.
+    Returns whether there was one before.
     """
     reader = new_reader(limits)
     pause = RECONNECT_S
+    opened = False
     while True:
         with suppress(UpstreamError):
             async with open_stream(reader.last_id) as wire:
                 if 400 <= wire.status < 500:
-                    return
+                    return opened
                 if wire.status == 200:
+                    opened = True
                     pause = RECONNECT_S
                     async for message in messages_on(wire, reader):
                         take(message)

@@ -7,18 +7,21 @@ as under way until the upstream has answered it or `ABANDONED_S` have passed.
 """
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 from mcphub.core import aio, clock
 from mcphub.core.limits import Limits
-from upstreams.errors import Lost, ProtocolFault, RpcError, TimedOut, Unreachable, UpstreamError
+from upstreams.errors import Lost, ProtocolFault, RpcError, TimedOut, Unreachable, UpstreamError, UpstreamFailed
+from upstreams.loglevels import MESSAGE
 from upstreams.transports import base, wire
 from upstreams.transports.base import Underway, Watcher
-from upstreams.transports.envelope import params_for
+from upstreams.transports.envelope import BRIDGED, params_for
+from upstreams.transports.listening import RECONNECT_S
 from upstreams.transports.losses import lost_because
 from upstreams.transports.patience import Patience
+from upstreams.transports.watching import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_ID, Watching
 from upstreams.types import Answer, Era, Exchange, ServerFacts, UpstreamSpec
 
 ABANDONED_S: Final = 10
@@ -38,13 +41,17 @@ class Multiplexed:
         self.noise = 0
         self._watcher = watcher
         self._capabilities = capabilities
-        self._turn = asyncio.Lock() if capabilities else None
+        self._turn = asyncio.Lock() if any(name in capabilities for name in BRIDGED) else None
         self._noise_lines = limits.noise_lines
         self._noise_run = 0
         self._last_id = 0
         self._underway: dict[int, Underway] = {}
         self._abandoned: dict[int, float] = {}
         self._replies: set[asyncio.Task[None]] = set()
+        self._watching = Watching(self)
+        self._listening = 0
+        self._listens: set[int] = set()
+        self._acknowledged: dict[int, asyncio.Future[Any]] = {}
 
     async def send(self, data: bytes) -> None:
         """Send one message. Raises `UpstreamError` or `OSError`."""
@@ -60,6 +67,46 @@ class Multiplexed:
         self.era = facts.era
         if facts.era == "modern":
             self._turn = None
+
+    async def listen(self) -> None:
+        """Begin to hear of changed lists, which a modern upstream tells of only when asked."""
+        if self.era == "modern":
+            with suppress(UpstreamError):
+                await self.relisten()
+
+    async def subscribe(self, uris: Collection[str]) -> Mapping[str, RpcError]:
+        return await self._watching.add(uris)
+
+    async def unsubscribe(self, uris: Collection[str]) -> None:
+        await self._watching.remove(uris)
+
+    async def relisten(self) -> Mapping[str, Any]:
+        """See `Watching`."""
+        before, wanted = self._listening, self._watching.filter()
+        honoured = await self._listen_to(wanted) if wanted else {}
+        if before:
+            self._listening = self._listening if wanted else 0
+            await self.notify(base.CANCELLED, {"requestId": before})
+        return honoured
+
+    async def _listen_to(self, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._last_id += 1
+        id = self._last_id
+        self._listens = {self._listening, id}
+        said = self._acknowledged[id] = asyncio.get_running_loop().create_future()
+        params = params_for(base.own(LISTEN, {"notifications": wanted}), "modern", id)
+        try:
+            async with asyncio.timeout(self.spec.connect_s):
+                await self.send(wire.request(id, LISTEN, params))
+                honoured = await said
+        except TimeoutError:
+            raise UpstreamFailed("The upstream does not take the subscription.") from None
+        except OSError as error:
+            raise lost_because("The upstream went away.") from error
+        finally:
+            del self._acknowledged[id]
+        self._listening = id
+        return honoured if isinstance(honoured, Mapping) else {}
 
     @property
     def busy(self) -> bool:
@@ -151,8 +198,31 @@ class Multiplexed:
             under.settle(message, self.era)
         elif isinstance(message.id, int) and self._abandoned.pop(message.id, None) is not None:
             return
+        elif message.id in self._listens:
+            self._tells_no_more(int(message.id))
         else:
             self._noticed_noise(ProtocolFault("The upstream answered with an id that was not asked."), meant=True)
+
+    def _tells_no_more(self, id: int) -> None:
+        """A request to listen was answered: refused, or ended by the upstream; then it is asked again, later."""
+        self._listens.discard(id)
+        if (said := self._acknowledged.get(id)) is not None and not said.done():
+            said.set_exception(UpstreamFailed("The upstream does not take the subscription."))
+        elif id == self._listening:
+            self._listening = 0
+            aio.spawn(self._listen_again(), name="listen-again")
+
+    def _takes_subscription(self, params: Mapping[str, Any]) -> None:
+        meta = params.get("_meta")
+        id = meta.get(SUBSCRIPTION_ID) if isinstance(meta, Mapping) else None
+        said = self._acknowledged.get(id) if isinstance(id, int) else None
+        if said is not None and not said.done():
+            said.set_result(params.get("notifications"))
+
+    async def _listen_again(self) -> None:
+        await asyncio.sleep(RECONNECT_S)
+        if self.ended is None and not self._listening:
+            await self.listen()
 
     def _asked(self, id: int | str, message: wire.Message) -> None:
         if message.method == "ping":
@@ -182,16 +252,29 @@ class Multiplexed:
         elif message.method == base.CANCELLED:
             for under in self._underway.values():
                 under.cancel_ask(params.get("requestId"))
+        elif message.method == ACKNOWLEDGED:
+            self._takes_subscription(params)
+        elif message.method == MESSAGE and (caused := self._caused_by()) is not None:
+            caused.notify(message.method, params)
         else:
             self._watcher.noticed(message.method, params)
 
+    def _caused_by(self) -> Underway | None:
+        """The only call of a client under way, which a log message must be about; the hub's own say nothing."""
+        calls = [under for under in self._underway.values() if under.exchange.caller]
+        return calls[0] if len(calls) == 1 and not self._still_abandoned() else None
+
     def _sole(self) -> Underway | None:
         """The exchange that an untied request of the upstream must belong to, if that is certain."""
-        now = clock.monotonic()
-        self._abandoned = {id: until for id, until in self._abandoned.items() if until > now}
-        if len(self._underway) != 1 or self._abandoned:
+        if len(self._underway) != 1 or self._still_abandoned():
             return None
         return next(iter(self._underway.values()))
+
+    def _still_abandoned(self) -> bool:
+        """Whether the upstream may still be at work on what nobody waits for."""
+        now = clock.monotonic()
+        self._abandoned = {id: until for id, until in self._abandoned.items() if until > now}
+        return bool(self._abandoned)
 
     def _reply(self, id: int | str, outcome: Mapping[str, Any] | RpcError) -> None:
         if len(self._replies) < MAX_REPLIES:

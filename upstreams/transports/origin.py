@@ -58,6 +58,7 @@ class Origin:
         self._addresses: list[str] = []
         self._fresh_until = 0.0
         self._idle: deque[Wire] = deque()
+        self._looking = asyncio.Lock()
 
     def target(self, location: str, base: str = "/") -> str | None:
         """Path and query of `location` (seen from path `base`) when it is on this origin; else None."""
@@ -94,10 +95,15 @@ class Origin:
             while len(self._idle) > IDLE_WIRES or clock.monotonic() - self._idle[0].free_since >= IDLE_S:
                 self._idle.popleft().abort()
 
-    async def connect(self) -> Wire:
-        """A new connection to the first checked address that takes one. Raises `UpstreamError`, nothing sent."""
-        if clock.monotonic() >= self._fresh_until:
-            await self._look_up()
+    async def obtain(self) -> Wire:
+        """A connection, idle or new, after looking the name up if it is time. Raises `UpstreamError`."""
+        async with self._looking:
+            if clock.monotonic() >= self._fresh_until:
+                await self._look_up()
+        return self.take() or await self._connect()
+
+    async def _connect(self) -> Wire:
+        """A new connection to the first checked address that takes one."""
         fault: UpstreamError = Unreachable("The upstream cannot be reached.")
         for address in self._addresses:
             try:
@@ -145,16 +151,18 @@ class Origin:
 class Sending:
     """One request on its way. Leaving the block before the answer is complete closes the connection."""
 
-    __slots__ = ("_origin", "_request", "_wire")
+    __slots__ = ("_origin", "_request", "_wire", "sent")
 
     def __init__(self, origin: Origin, request: bytes) -> None:
+        self.sent = False
         self._origin = origin
         self._request = request
         self._wire: Wire | None = None
 
     async def __aenter__(self) -> Wire:
-        wire = self._wire = self._origin.take() or await self._origin.connect()
+        wire = self._wire = self._origin.take() or await self._origin.obtain()
         try:
+            self.sent = True
             wire.send(self._request)
             await wire.head()
         except BaseException:

@@ -5,6 +5,7 @@ import socket
 import sys
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError
 from django.db import connections
@@ -14,6 +15,8 @@ from gateway.server.sockets import CannotListen, listen
 from gateway.server.supervisor import Supervisor, inherited
 from mcphub.checks import TAG
 from mcphub.core.starting import CannotStart, check_database, check_keys
+
+log = structlog.get_logger(__name__)
 
 
 class Command(BaseCommand):
@@ -51,6 +54,7 @@ def serve(sock: socket.socket, server: str) -> None:
     """Run the application behind one of the servers until a signal."""
     from mcphub import asgi
 
+    log.info("serving", address=":".join(map(str, sock.getsockname()[:2])), server=server)
     limits = settings.HUB.limits
     if server == "uvicorn":
         from gateway.server.uvicorn import make_server

@@ -6,11 +6,13 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError
 
 from gateway.server.sockets import CannotListen, listen
+from mcphub.accounts import links
 from mcphub.accounts.models import Org
 from mcphub.checks import TAG
 from mcphub.core.starting import CannotStart, check_keys
@@ -81,8 +83,15 @@ class Command(BaseCommand):
     def _welcome(self, org: Org, url: str) -> None:
         """Make the first key where there is none, as late as this: a key that nobody saw would be lost."""
         key = bootstrap.first_key(org, settings.HUB.admin_key)
-        self.stdout.write(Welcome(url, key, settings.START.no_auth).text())
+        self.stdout.write(Welcome(url, key, settings.START.no_auth, _set_up_link(url)).text())
         self.stdout.flush()
+
+
+def _set_up_link(url: str) -> str:
+    """While nobody owns the hub and nobody can be picked: the link with which the first person becomes owner."""
+    if "dev" in settings.HUB.sign_in or settings.START.no_auth or links.has_owner(bootstrap.ORG):
+        return ""
+    return urljoin(url, urlsplit(links.setup_link()).path)
 
 
 def public_url(sock: socket.socket) -> str:
@@ -111,6 +120,8 @@ def _brought(options: dict[str, Any]) -> Brought:
 
 def _misfits(brought: Brought, options: dict[str, Any]) -> Iterable[str]:
     """Flags that do not go together."""
+    if settings.HUB.mode != "standalone":
+        yield "up starts the standalone hub; in cloud mode the roles are serve, worker and beat."
     if options["hot_reload"] and not brought.config:
         yield "--hot-reload follows a file: name it with --config."
     if brought.config and brought.words:

@@ -10,9 +10,11 @@ from typing import Any
 from tests.harness import node
 from tests.harness.hub import ROOT
 from tests.harness.processes import Process, free_port
+from tests.harness.raw import Era
 from tests.harness.waiting import until
 
 SDK_SERVER = "tests.harness.upstreams.sdk_server"
+ASKING_SERVER = "tests.harness.upstreams.asking_server"
 
 
 def sdk_stdio(marks: Path) -> dict[str, Any]:
@@ -44,6 +46,22 @@ def sdk_http(folder: Path) -> Iterator[str]:
     environment = {"MARKS": str(folder / "marks"), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     port = free_port()
     with listening([sys.executable, "-m", SDK_SERVER, str(port)], port, folder / "sdk.log", environment):
+        yield f"http://127.0.0.1:{port}/mcp"
+
+
+def asking_stdio(era: Era, marks: Path) -> dict[str, Any]:
+    """The entry for the server that asks its client, over stdio."""
+    environment = {"MARKS": str(marks), "PYTHONPATH": str(ROOT)}
+    return {"command": sys.executable, "args": ["-m", ASKING_SERVER, era], "env": environment}
+
+
+@contextmanager
+def asking_http(folder: Path, era: Era) -> Iterator[str]:
+    """The server that asks its client, in one era; gives its URL. Marks go to `folder/marks`."""
+    environment = {"MARKS": str(folder / "marks"), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    port = free_port()
+    command = [sys.executable, "-m", ASKING_SERVER, era, str(port)]
+    with listening(command, port, folder / f"{era}.log", environment):
         yield f"http://127.0.0.1:{port}/mcp"
 
 

@@ -1,0 +1,127 @@
+"""One allowed call on its way, and how it ends toward its client and in the record."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from audit.events import Event, Kind, PayloadMode, Result
+from gateway import relay, rewriting
+from gateway.calls import Call
+from gateway.errors import INVALID_PARAMS
+from gateway.failures import Failure, rpc_error, tool_result
+from gateway.router import Reach
+from gateway.types import Reply, Request
+from mcphub.core.clock import epoch_us
+from mcphub.core.ids import new_call_id
+from policies.types import Decision
+from upstreams.errors import RpcError
+from upstreams.types import Answer, Exchange, Sink
+
+RESOURCE_NOT_FOUND = -32002
+"""What handshake revisions say where 2026-07-28 says invalid parameters."""
+
+Again = Callable[[Request], Reach]
+"""What a request may reach by now. Raises `NotFound` when its credential has ended."""
+
+Ended = dict[str, Any]
+"""What the outcome's event says of the end of a call."""
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A call that was allowed and recorded. `again` looks anew at what the client may reach, after a wait."""
+
+    request: Request
+    reply: Reply
+    reach: Reach
+    call: Call
+    intent: Event
+    again: Again
+
+    def exchange(self, sink: Sink, params: dict[str, Any]) -> Exchange:
+        """One request to the upstream, whose questions and notifications go to `sink`."""
+        request, call = self.request, self.call
+        return Exchange(
+            method=request.method,
+            params=params,
+            sink=sink,
+            client=request.client,
+            holder=holder_of(request, call),
+            progress=request.progress_token is not None,
+            resend=call.resend,
+            call_id=self.intent.call_id,
+            trace=request.trace,
+        )
+
+    def answered(self, answer: Answer) -> Ended:
+        """Hand the upstream's answer on. Raises `relay.NotAnObject`."""
+        if answer.error is not None:
+            return self.erred(answer.error)
+        raw = rewriting.rewrite(answer.result, self.call, self.reach)
+        result = relay.for_client(raw, upstream=answer.era, client=self.request.era, cacheable=self.call.cacheable)
+        self.reply.result(result)
+        return {"outcome": Result.COMPLETED, "result_bytes": len(result)}
+
+    def erred(self, error: RpcError) -> Ended:
+        """Hand a JSON-RPC error on, in a code that the client's era knows."""
+        if error.code == RESOURCE_NOT_FOUND and self.request.era == "modern":
+            error = RpcError(INVALID_PARAMS, error.message, error.data)
+        self.reply.error(error)
+        return {"outcome": Result.FAILED, "reason": "upstream_error", "details": {"code": error.code}}
+
+    def failed(self, failure: Failure) -> Ended:
+        """Tell the client that the call did not end well."""
+        fail(self.request, self.reply, failure, self.intent.call_id)
+        return {"outcome": failure.outcome, "reason": failure.reason}
+
+
+def intent_of(request: Request, call: Call, decision: Decision, call_id: str = "") -> Event:
+    """The event before dispatch; of a later round when `call_id` is given."""
+    principal = request.principal
+    return Event(
+        kind=Kind.RESUMED if call_id else Kind.INTENT,
+        at=epoch_us(),
+        org_id=principal.org.id,
+        org=principal.org.slug,
+        call_id=call_id or new_call_id(),
+        principal_id=principal.id,
+        principal=principal.label,
+        credential=principal.credential,
+        application=principal.application,
+        method=request.method,
+        upstream=call.spec.slug,
+        name=call.target.name,
+        risk=call.target.risk,
+        effect=decision.effect,
+        rule=decision.rule,
+        reason="" if decision.effect == "allow" else decision.reason,
+        request_bytes=request.received_bytes,
+        trace_id=request.trace.get("traceparent", "")[3:35],
+        source=request.source,
+        payload=encode_arguments(call.arguments),
+        payload_mode=PayloadMode(call.spec.payload_mode),
+    )
+
+
+def fail(request: Request, reply: Reply, failure: Failure, call_id: str) -> None:
+    """Answer with a failure: as the tool's result, or as the JSON-RPC error of any other method."""
+    if request.method != "tools/call":
+        reply.error(rpc_error(failure, call_id))
+        return
+    result = tool_result(failure, call_id)
+    reply.result(relay.to_modern(result) if request.era == "modern" else result)
+
+
+def encode_arguments(arguments: Mapping[str, Any]) -> bytes:
+    """JSON text of arguments as the record keeps them."""
+    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")).encode() if arguments else b""
+
+
+def holder_of(request: Request, call: Call) -> str:
+    """The sharing scope of the connection that the call runs on (DESIGN §5, connections)."""
+    if call.spec.sharing == "per-user":
+        return request.principal.id
+    if call.spec.sharing == "per-session":
+        return request.session.id if request.session else request.principal.id
+    return ""

@@ -1,0 +1,224 @@
+"""An upstream that asks its client in the middle of calls, written with the official SDK, in one era only.
+
+`python -m tests.harness.upstreams.asking_server handshake|modern [PORT]`; without a port it speaks over stdio.
+Both eras offer the same tools under the same names. A call that is cancelled while it waits for an answer appends
+a line to the file named by `MARKS`.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
+from mcp_types import (
+    CreateMessageRequest,
+    CreateMessageRequestParams,
+    ElicitRequest,
+    ElicitRequestFormParams,
+    ElicitRequestURLParams,
+    InputRequiredResult,
+    ListRootsRequest,
+    SamplingMessage,
+    TextContent,
+    Tool,
+)
+from pydantic import BaseModel
+
+Ctx = Context[Any, Any]
+
+PAGE: Final = "https://example.test/consent"
+METHOD_NOT_FOUND: Final = -32601
+
+
+class Colour(BaseModel):
+    colour: str
+
+
+FORM: Final = Colour.model_json_schema()
+PROMPT: Final = [SamplingMessage(role="user", content=TextContent(type="text", text="Think of a word"))]
+WORD_TOOL: Final = Tool(name="words", input_schema={"type": "object"})
+
+
+def mark(word: str) -> None:
+    with Path(os.environ["MARKS"]).open("a") as marks:
+        marks.write(word + "\n")
+
+
+# --- handshake: requests in the middle of the call ---------------------------------------------------
+
+
+async def colours_by_asking(ctx: Ctx) -> str:
+    """Two questions, one after the other, with progress around them."""
+    found = []
+    try:
+        for number in range(2):
+            await ctx.report_progress(number, 2)
+            told = await ctx.session.elicit_form(f"Colour {number}?", FORM, related_request_id=ctx.request_id)
+            found.append((told.content or {}).get("colour", told.action))
+    except asyncio.CancelledError:
+        mark("cancelled")
+        raise
+    return ", ".join(map(str, found))
+
+
+async def page_by_asking(ctx: Ctx) -> str:
+    """A page to open."""
+    return (await ctx.elicit_url("Please agree", PAGE, "e-1")).action
+
+
+async def think_by_asking(ctx: Ctx) -> str:
+    """A sample of the client's model."""
+    told = await ctx.session.create_message(PROMPT, max_tokens=9, related_request_id=ctx.request_id)
+    return str(getattr(told.content, "text", told.content))
+
+
+async def think_with_tools_by_asking(ctx: Ctx) -> str:
+    """A sample that may use a tool."""
+    told = await ctx.session.create_message(
+        PROMPT, max_tokens=9, tools=[WORD_TOOL], related_request_id=ctx.request_id
+    )
+    return str(told.stop_reason)
+
+
+async def places_by_asking(ctx: Ctx) -> str:
+    """The client's roots."""
+    return ", ".join(str(root.uri) for root in (await ctx.session.list_roots()).roots)
+
+
+async def greet_by_asking(ctx: Ctx) -> str:
+    """A prompt that asks whom to greet."""
+    told = await ctx.session.elicit_form("Whom?", FORM, related_request_id=ctx.request_id)
+    return f"Greet {(told.content or {}).get('colour', told.action)}"
+
+
+# --- modern: results that require input --------------------------------------------------------------
+
+
+def form(message: str) -> ElicitRequest:
+    return ElicitRequest(params=ElicitRequestFormParams(message=message, requested_schema=FORM))
+
+
+def answered(ctx: Ctx, key: str) -> Any:
+    return (ctx.input_responses or {}).get(key)
+
+
+async def colours_by_result(ctx: Ctx) -> str | InputRequiredResult:
+    """Two rounds, the first answer carried in the state."""
+    found = json.loads(ctx.request_state or "[]")
+    if (told := answered(ctx, f"colour-{len(found)}")) is not None:
+        found.append((told.content or {}).get("colour", told.action))
+    if len(found) == 2:
+        return ", ".join(map(str, found))
+    await ctx.report_progress(len(found), 2)
+    ask = {f"colour-{len(found)}": form(f"Colour {len(found)}?")}
+    return InputRequiredResult(input_requests=ask, request_state=json.dumps(found))
+
+
+def once(request: Any, read: Callable[[Any], str]) -> Callable[[Ctx], Any]:
+    """A tool that asks one thing, without any state."""
+
+    async def tool(ctx: Ctx) -> str | InputRequiredResult:
+        told = answered(ctx, "it")
+        return InputRequiredResult(input_requests={"it": request}) if told is None else read(told)
+
+    return tool
+
+
+page_by_result = once(
+    ElicitRequest(params=ElicitRequestURLParams(message="Please agree", url=PAGE)), lambda told: str(told.action)
+)
+think_by_result = once(
+    CreateMessageRequest(params=CreateMessageRequestParams(messages=PROMPT, max_tokens=9)),
+    lambda told: str(getattr(told.content, "text", told.content)),
+)
+think_with_tools_by_result = once(
+    CreateMessageRequest(params=CreateMessageRequestParams(messages=PROMPT, max_tokens=9, tools=[WORD_TOOL])),
+    lambda told: str(told.stop_reason),
+)
+places_by_result = once(ListRootsRequest(), lambda told: ", ".join(str(root.uri) for root in told.roots))
+
+
+async def greet_by_result(ctx: Ctx) -> str | InputRequiredResult:
+    """A prompt that asks whom to greet."""
+    told = answered(ctx, "whom")
+    if told is None:
+        return InputRequiredResult(input_requests={"whom": form("Whom?")})
+    return f"Greet {(told.content or {}).get('colour', told.action)}"
+
+
+async def for_ever(ctx: Ctx) -> InputRequiredResult:
+    """Asks again whatever it is told."""
+    return InputRequiredResult(input_requests={"again": form("Again?")})
+
+
+async def later(ctx: Ctx) -> str | InputRequiredResult:
+    """Asks nothing; wants to be called again."""
+    return "now" if ctx.request_state else InputRequiredResult(request_state="later")
+
+
+# --- both ---------------------------------------------------------------------------------------------
+
+opened: set[str] = set()
+
+
+async def locked(ctx: Ctx) -> str:
+    """-32042 the first time."""
+    if "page" not in opened:
+        opened.add("page")
+        raise UrlElicitationRequiredError([ElicitRequestURLParams(message="Open", url=PAGE, elicitation_id="e-2")])
+    return "unlocked"
+
+
+async def capabilities(ctx: Ctx) -> str:
+    """What this call's client declared, as the upstream sees it."""
+    declared = ctx.client_capabilities
+    return "" if declared is None else declared.model_dump_json(exclude_none=True, by_alias=True)
+
+
+async def without_discovery(ctx: Any, call_next: Any) -> Any:
+    """A server of the handshake era does not know what only modern clients send."""
+    if ctx.method == "server/discover":
+        raise MCPError(METHOD_NOT_FOUND, "Method not found")
+    return await call_next(ctx)
+
+
+HANDSHAKE: Final = {
+    "colours": colours_by_asking,
+    "page": page_by_asking,
+    "think": think_by_asking,
+    "think_with_tools": think_with_tools_by_asking,
+    "places": places_by_asking,
+    "locked": locked,
+    "capabilities": capabilities,
+}
+MODERN: Final = {
+    "colours": colours_by_result,
+    "page": page_by_result,
+    "think": think_by_result,
+    "think_with_tools": think_with_tools_by_result,
+    "places": places_by_result,
+    "for_ever": for_ever,
+    "later": later,
+    "capabilities": capabilities,
+}
+
+
+def main(era: str, *port: str) -> None:
+    server = MCPServer("asking", middleware=[without_discovery] if era == "handshake" else [])
+    for name, function in (HANDSHAKE if era == "handshake" else MODERN).items():
+        server.add_tool(function, name=name, structured_output=False)
+    greet = greet_by_asking if era == "handshake" else greet_by_result
+    server.prompt(name="greet")(greet)
+    if port:
+        server.run("streamable-http", host="127.0.0.1", port=int(port[0]))
+    else:
+        server.run("stdio")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,23 @@
+"""A process that holds one upstream with a child of its own, to be killed: prints both pids and waits."""
+
+import asyncio
+import json
+import sys
+
+from mcphub.core.limits import Limits
+from tests.links.conftest import MemoryBook, spec, tool
+from upstreams.connections import Connections
+from upstreams.probe import Means
+from upstreams.runners.subprocess import SubprocessRunner
+
+
+async def main() -> None:
+    hub = Connections(Means(Limits(), SubprocessRunner(stderr_bytes=1000, grace_s=1)), MemoryBook())
+    await hub.start()
+    upstream = spec(transport="stdio", command=sys.executable, args=(sys.argv[1], "deaf"), era="handshake")
+    pids = [json.loads((await hub.call(upstream, tool(do))).result)["pid"] for do in ("echo", "grandchild")]
+    print(*pids, flush=True)
+    await asyncio.Event().wait()
+
+
+asyncio.run(main())

@@ -16,11 +16,11 @@ DATA_DIR := $(or $(MCPHUB_DATA_DIR),$(CURDIR)/var)
 # A setting that nobody meets: enough for Django's deployment checks of a cloud installation.
 CLOUD := MCPHUB_MODE=cloud MCPHUB_SERVER_URL=https://hub.example MCPHUB_ALLOWED_HOSTS=hub.example \
 	MCPHUB_DATABASE_URL=postgresql://hub@127.0.0.1/hub MCPHUB_REDIS_URL=redis://127.0.0.1:6379/0 \
-	MCPHUB_SIGN_IN=password MCPHUB_RUNNER=bubblewrap \
+	MCPHUB_SIGN_IN=password \
 	MCPHUB_SECRET_KEY=check-only-Zq8vN2rT5yLw9pXc3mKd7sHj4bGf6aEu1oRiQ0tY \
 	MCPHUB_ENCRYPTION_KEYS=check-only-Wm4tB8nQ2kVx7zLp5cYr9dJh3gSf6aEu1oTi
 
-.PHONY: help up dev test check bench cover dist
+.PHONY: help up dev test check bench conformance cover dist image
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
@@ -53,10 +53,16 @@ bench: .venv/.ready ## measure the hub, write docs/benchmark.md
 	@$(UV) sync --quiet --frozen --inexact --group bench
 	@exec $(PYTHON) -m bench $(ARGS)
 
+conformance: .venv/.ready ## the official protocol suite against the hub, writes docs/conformance.md
+	@exec $(PYTHON) -m tests.conformance
+
 dist: .venv/.ready ## wheel, source archive and their checksums in ./dist
 	@rm -rf dist
 	$(UV) build --quiet --out-dir dist
 	@cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS && cat SHA256SUMS
+
+image: ## a container image, mcphub:latest
+	docker build --tag mcphub:latest .
 
 .venv/.ready: pyproject.toml uv.lock
 	@uv --version >/dev/null 2>&1 || [ -x .venv/bin/uv ] || { \

@@ -29,7 +29,7 @@ from mcphub.core.clock import epoch_us
 from mcphub.core.limits import Limits
 from upstreams.connections import Connections
 from upstreams.errors import ProtocolFault, RpcError, TooLarge
-from upstreams.transports.envelope import offered
+from upstreams.transports.envelope import BRIDGED, offered
 from upstreams.types import Answer, Sink
 
 URL_REQUIRED: Final = -32042
@@ -62,7 +62,7 @@ class Dialogue:
         facts = self.connections.facts(call.spec.id)
         if facts is not None and facts.era == "modern":
             return False
-        return bool(offered(request.client, holder_of(request, call)))
+        return any(name in BRIDGED for name in offered(request.client, holder_of(request, call.spec)))
 
     def sink(self, run: Run) -> Sink:
         """Where the questions of a handshake upstream go."""

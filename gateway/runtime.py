@@ -34,10 +34,11 @@ class Runtime:
         self.pipeline: Final = Pipeline(self.connections, writer(), self.denials, settings.HUB.limits)
         self.core: Final = Core(self.snapshots, self.connections, self.pipeline)
         self.edge_app: Final = EdgeApp(self.core, EdgeConfig.of(settings.HUB, settings.START.script_name))
-        self.core.sessions = self.edge_app.sessions
+        self.core.news.sessions = self.edge_app.sessions
+        self.connections.on_notice = self.core.news.noticed
         self.edge_app.sessions.on_ended.append(self._session_ended)
         self._sweeper: asyncio.Task[None] | None = None
-        self.snapshots.on_change += (self._follow, self.core.subscriptions.changed)
+        self.snapshots.on_change += (self._follow, self.core.news.lists.changed)
 
     async def start(self) -> None:
         """Load the snapshot and start the enabled upstreams; returns without waiting for any of them."""
@@ -49,7 +50,7 @@ class Runtime:
 
     async def stop(self) -> None:
         """End every connection and child, then write what the record still owes."""
-        await self.core.subscriptions.stop()
+        await self.core.news.lists.stop()
         self.pipeline.parking.stop()
         await self.edge_app.stop()
         await self.snapshots.stop()
@@ -69,7 +70,7 @@ class Runtime:
             self.denials.sweep()
 
     def _session_ended(self, session: SessionRef) -> None:
-        self.core.subscriptions.forget(session.id)
+        self.core.news.session_ended(session)
         aio.spawn(self.connections.release(session.id), name="release-session")
 
     def _follow(self) -> None:

@@ -16,9 +16,11 @@ from gateway.edge.paths import parse  # noqa: E402
 from gateway.runtime import runtime  # noqa: E402
 from gateway.server.drain import Receive, Scope, Send  # noqa: E402
 from mcphub import health  # noqa: E402
+from mcphub.core import memory  # noqa: E402
 from mcphub.front import Front, answer  # noqa: E402
 
 pages: Final = Front(django)
+PREFIX: Final = settings.START.path_prefix
 
 _starting: "asyncio.Task[None] | None" = None
 
@@ -27,8 +29,13 @@ async def start() -> None:
     """Start the background work of this process, once, whoever asks first."""
     global _starting
     if _starting is None:
-        _starting = asyncio.get_running_loop().create_task(runtime().start(), name="runtime-start")
+        _starting = asyncio.get_running_loop().create_task(_start(), name="runtime-start")
     await asyncio.shield(_starting)
+
+
+async def _start() -> None:
+    await runtime().start()
+    memory.settle()
 
 
 async def stop() -> None:
@@ -42,12 +49,12 @@ async def stop() -> None:
 
 def below_prefix(scope: Scope) -> Scope | None:
     """The scope with its path below the hub's prefix; None when it lies elsewhere."""
-    path, prefix = scope["path"], settings.START.path_prefix
-    if not prefix:
+    path = scope["path"]
+    if not PREFIX:
         return scope
-    if path != prefix and not path.startswith(prefix + "/"):
+    if path != PREFIX and not path.startswith(PREFIX + "/"):
         return None
-    return {**scope, "path": path[len(prefix) :] or "/"}
+    return {**scope, "path": path[len(PREFIX) :] or "/"}
 
 
 async def http(scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 from django.conf import settings
@@ -16,6 +16,13 @@ from upstreams.models import CatalogueEntry, Upstream, UpstreamState
 from upstreams.risk import Risk
 from upstreams.types import Transport, UpstreamSpec
 from upstreams.variables import UndefinedVariable, fill, mentioned_names
+
+SWITCH_OF: Final[Mapping[str, str]] = {
+    "elicitation": "may_elicit",
+    "sampling": "may_sample",
+    "roots": "may_list_roots",
+}
+"""A client's capability → the column that says whether the upstream is offered it."""
 
 log = structlog.get_logger(__name__)
 
@@ -132,6 +139,7 @@ def _spec(row: Upstream) -> UpstreamSpec:
         idempotent=frozenset(row.idempotent),
         payload_mode=row.payload_mode or "redacted",
         aliases=(row.path_alias,) if row.path_alias else (),
+        withheld=frozenset(name for name, switch in SWITCH_OF.items() if not getattr(row, switch)),
     )
 
 

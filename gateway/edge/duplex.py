@@ -23,8 +23,8 @@ log = structlog.get_logger(__name__)
 class Duplex:
     """A conversation: it begins with `initialize` and ends with its connection.
 
-    Each request after that is a task of its own; the answer goes out on `line` when it is ready. `on_over` is called when the
-    connection should be closed from this side.
+    Each request after that is a task of its own; the answer goes out on `line` when it is ready. `on_over` is called
+    when the connection should be closed from this side.
     """
 
     def __init__(self, era: HandshakeEra, caller: Caller, line: Line, on_over: Callable[[], None]) -> None:

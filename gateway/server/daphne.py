@@ -160,8 +160,7 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # Daphne is untyped
 
     def application_ended(self, done: "asyncio.Future[None]") -> None:
         """A response that it left without an end is none: the client must not wait for the rest."""
-        gone = self.finished or self.channel is None
-        if not gone and not done.cancelled() and done.exception() is None:
+        if self.channel is not None and not self.finished and not done.cancelled() and done.exception() is None:
             self.channel.transport.abortConnection()
 
     async def writable(self) -> None:
@@ -253,8 +252,8 @@ class DrainingServer(daphne_server.Server):  # type: ignore[misc]  # Daphne is u
         if closed:
             await asyncio.wait(closed, timeout=FLUSH_S)
 
-    def create_application(self, protocol: Any, scope: Any) -> Any:
-        """Start the application for one request or WebSocket, and watch for a request's end.
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Start the application for one request or WebSocket, and watch for its end.
 
         A WebSocket may be refused with an HTTP status.
         """

@@ -30,7 +30,7 @@ class EmbeddedWorkers:
             without_mingle=True,
             without_heartbeat=True,
         )
-        self._beat: Any = EmbeddedService(app, thread=True)
+        self._beat: Any = EmbeddedService(app, thread=True, scheduler_cls=app.conf.beat_scheduler)
         self._thread: Final = threading.Thread(target=self._worker.start, name="celery-worker", daemon=True)
 
     def start(self) -> None:

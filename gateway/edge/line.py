@@ -19,7 +19,11 @@ class Line(Protocol):
 
     @property
     def crowded(self) -> bool:
+<<<<<<< HEAD
+        """Whether so much waits for the client that news had better not be added to it."""
+=======
         """Whether so much waits for the reader that news had better not be added to it."""
+>>>>>>> main
 
     def event(self, message: bytes) -> None:
         """Send one JSON-RPC message."""

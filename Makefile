@@ -16,7 +16,7 @@ DATA_DIR := $(or $(MCPHUB_DATA_DIR),$(CURDIR)/var)
 # A setting that nobody meets: enough for Django's deployment checks of a cloud installation.
 CLOUD := MCPHUB_MODE=cloud MCPHUB_SERVER_URL=https://hub.example MCPHUB_ALLOWED_HOSTS=hub.example \
 	MCPHUB_DATABASE_URL=postgresql://hub@127.0.0.1/hub MCPHUB_REDIS_URL=redis://127.0.0.1:6379/0 \
-	MCPHUB_SIGN_IN=password MCPHUB_RUNNER=bubblewrap \
+	MCPHUB_SIGN_IN=password \
 	MCPHUB_SECRET_KEY=check-only-Zq8vN2rT5yLw9pXc3mKd7sHj4bGf6aEu1oRiQ0tY \
 	MCPHUB_ENCRYPTION_KEYS=check-only-Wm4tB8nQ2kVx7zLp5cYr9dJh3gSf6aEu1oTi
 

@@ -29,7 +29,7 @@ from mcphub.core.clock import epoch_us
 from mcphub.core.limits import Limits
 from upstreams.connections import Connections
 from upstreams.errors import ProtocolFault, RpcError, TooLarge
-from upstreams.transports.envelope import offered
+from upstreams.transports.envelope import BRIDGED, offered
 from upstreams.types import Answer, Sink
 
 URL_REQUIRED: Final = -32042
@@ -61,7 +61,7 @@ class Dialogue:
             return False
         if self.is_modern(call):
             return False
-        return bool(offered(request.client, holder_of(request, call)))
+        return any(name in BRIDGED for name in offered(request.client, holder_of(request, call.spec)))
 
     def is_modern(self, call: Call) -> bool:
         """Whether the call's upstream is known to speak the modern era."""

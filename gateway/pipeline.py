@@ -93,16 +93,19 @@ class Pipeline:
         """The client comes again with answers: decided anew, and on with the same call."""
         try:
             state = rounds.unseal(request)
-            call = READERS[request.method](request.params, reach)
         except rounds.BadState:
             reply.error(rounds.BAD_STATE)
             return
+        parked = self.parking.find(state.call_id) if state.parked else None
+        try:
+            call = READERS[request.method](request.params, reach)
         except Refused as refused:
+            if parked is not None:
+                self.parking.drop(parked)
             reply.error(refused.error)
             return
         decision = reach.decide(call.target, lambda: call.arguments)
         event = intent_of(request, call, decision, state.call_id)
-        parked = self.parking.find(state.call_id) if state.parked else None
         if decision.effect != "allow":
             if parked is not None:
                 self.parking.drop(parked)

@@ -19,11 +19,7 @@ class Line(Protocol):
 
     @property
     def crowded(self) -> bool:
-<<<<<<< HEAD
-        """Whether so much waits for the client that news had better not be added to it."""
-=======
         """Whether so much waits for the reader that news had better not be added to it."""
->>>>>>> main
 
     def event(self, message: bytes) -> None:
         """Send one JSON-RPC message."""

@@ -101,11 +101,7 @@ class Socket:
 
     @property
     def crowded(self) -> bool:
-<<<<<<< HEAD
-        """Whether so much waits for the client that news had better not be added to it."""
-=======
         """Whether so much waits for the reader that news had better not be added to it."""
->>>>>>> main
         return self._frames.crowded
 
     def event(self, message: bytes) -> None:

@@ -175,6 +175,7 @@ class UpstreamState(models.Model):
     server_info = models.JSONField(default=dict)
     capabilities = models.JSONField(default=dict)
     instructions = models.TextField(blank=True)
+    sessionless = models.BooleanField(default=False)
     last_error = models.TextField(blank=True)
     last_error_at = models.DateTimeField(null=True)
     last_ok_at = models.DateTimeField(null=True)
@@ -268,3 +269,17 @@ class CatalogueEntry(Versioned):
 
     def __str__(self) -> str:
         return f"{self.definition} for {self.holder or 'everybody'}"
+
+
+class Lease(models.Model):
+    """Which web process has what only one may have. It runs out by itself when its worker has died.
+
+    `key` names a connection: upstream id and holder, with a slash between.
+    """
+
+    key = models.CharField(max_length=200, primary_key=True)
+    worker = models.CharField(max_length=32, db_index=True)
+    until = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.key

@@ -26,7 +26,7 @@ _ABOUT: Final = """\
 The target has one core for itself; the upstream, which only echoes, and the load generator share another.
 Closed loop, keep-alive, in the handshake era a session per connection, every answer checked. A call through the
 hub includes the API key, the policy decision, a durable audit intent before and an outcome after it, on SQLite.
-Calls/s is the median of {rounds} rounds. A real upstream takes milliseconds: what a gateway adds is what counts."""
+Figures are medians, rounds per row: {rounds}. A real upstream takes milliseconds: what a gateway adds counts."""
 
 
 class Bench:

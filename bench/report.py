@@ -18,6 +18,10 @@ def calls(rows: Iterable[Row]) -> str:
 
 
 def _line(row: Row) -> list[str]:
-    spread = f"{row.per_second:,.0f} ({min(row.rounds):,.0f}–{max(row.rounds):,.0f})"
+    spread = f"{_count(row.per_second)} ({_count(min(row.rounds))}–{_count(max(row.rounds))})"
     times = [f"{value:.2f}" for value in (row.p50_ms, row.p95_ms, row.p99_ms)]
     return [row.target, str(row.clients), spread, *times, "–" if row.cpu_us is None else f"{row.cpu_us:,.0f}"]
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"

@@ -53,6 +53,8 @@ class Core:
             "resources/list": self._list_resources,
         }
         self._touched: dict[str, float] = {}
+        self._no_auth = settings.START.no_auth
+        self._single_upstream = settings.START.single_upstream
 
     async def fresh(self) -> None:
         """See `GatewayCore.fresh`."""
@@ -66,14 +68,22 @@ class Core:
         return principal
 
     def _principal(self, credentials: Credentials, source: str) -> Principal:
-        if credentials.scheme == "none" and settings.START.no_auth:
+        if self._no_auth and credentials.scheme == "none":
             return self._open_principal()
-        for public_id in tokens.public_ids_of(credentials.secret):
+        record = self._snapshots.proven.find(credentials.secret) or self._prove(credentials.secret)
+        if record is None or (record.expires_at is not None and record.expires_at <= time.time()):
+            raise Unauthenticated
+        self._touch(record, credentials.secret, source)
+        return record.principal
+
+    def _prove(self, secret: str) -> KeyRecord | None:
+        """The record of this key, found by its id and compared in constant time."""
+        for public_id in tokens.public_ids_of(secret):
             record = self._snapshots.keys.get(public_id)
-            if record is not None and _opens(record, credentials.secret):
-                self._touch(record, credentials.secret, source)
-                return record.principal
-        raise Unauthenticated
+            if record is not None and tokens.matches(secret, record.digest, record.digest_key_id):
+                self._snapshots.proven.keep(secret, record)
+                return record
+        return None
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """See `GatewayCore.handle`."""
@@ -93,7 +103,7 @@ class Core:
         snapshot = self._snapshots.orgs.get(principal.org.id)
         if snapshot is None:
             raise NotFound
-        return reach(snapshot, principal, route, client, settings.START.single_upstream)
+        return reach(snapshot, principal, route, client, self._single_upstream)
 
     def _reach_now(self, principal: Principal, route: Route, client: ClientFacts) -> Reach:
         return self._reach(self._now(principal), route, client)
@@ -183,11 +193,6 @@ class Core:
             aio.spawn(aio.in_thread(touch_key, record.id, source), name="touch-key")
             if tokens.needs_rehash(record.digest_key_id):
                 aio.spawn(aio.in_thread(rehash_key, record.id, secret), name="rehash-key")
-
-
-def _opens(record: KeyRecord, secret: str) -> bool:
-    unexpired = record.expires_at is None or record.expires_at > time.time()
-    return tokens.matches(secret, record.digest, record.digest_key_id) and unexpired
 
 
 def _push(session: LiveSession, method: str) -> None:

@@ -86,7 +86,9 @@ def _bound_to(request: Request) -> bytes:
 
 def responses(params: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
     """The client's answers by key; None when they are malformed."""
-    given = params.get(RESPONSES) or {}
+    given = params.get(RESPONSES)
+    if given is None:
+        return {}
     if not isinstance(given, dict) or not all(isinstance(answer, dict) for answer in given.values()):
         return None
     return given
@@ -133,9 +135,9 @@ def needs_of(raw: bytes) -> Needs | None:
 
 
 def _is_request(value: Any) -> bool:
-    return (
-        isinstance(value, dict) and value.get("method") in CAPABILITY_OF and isinstance(value.get("params", {}), dict)
-    )
+    if not isinstance(value, dict) or not isinstance(value.get("params", {}), dict):
+        return False
+    return isinstance(value.get("method"), str) and value["method"] in CAPABILITY_OF
 
 
 def pages_of(data: Any) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,5 @@
 """One allowed call on its way, and how it ends toward its client and in the record."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from mcphub.core.clock import epoch_us
 from mcphub.core.ids import new_call_id
 from policies.types import Decision
 from upstreams.errors import RpcError
+from upstreams.transports import wire
 from upstreams.types import Answer, Exchange, Sink, UpstreamSpec
 
 RESOURCE_NOT_FOUND = -32002
@@ -117,7 +117,7 @@ def fail(request: Request, reply: Reply, failure: Failure, call_id: str) -> None
 
 def encode_arguments(arguments: Mapping[str, Any]) -> bytes:
     """JSON text of arguments as the record keeps them."""
-    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")).encode() if arguments else b""
+    return wire.encode(arguments) if arguments else b""
 
 
 def holder_of(request: Request, spec: UpstreamSpec) -> str:

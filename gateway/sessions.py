@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 from django.db import Error as DatabaseError
 
-from gateway.edge.outlet import Outlet
+from gateway.edge.line import Line
 from gateway.edge.reply import Reply
 from gateway.eras.jsonrpc import dumps, notification_text, same_id
 from gateway.errors import STORAGE_UNAVAILABLE
@@ -49,7 +49,7 @@ class LiveSession:
         self.route = route
         self.active_at = self.flushed_at = clock.monotonic()
         self.replies: dict[Reply, None] = {}
-        self.stream: Outlet | None = None
+        self.stream: Line | None = None
 
     def cancel(self, request_id: Any) -> None:
         """Call off the request with this id. Two requests under one id cannot be told apart: neither is touched."""

@@ -13,13 +13,17 @@ RequestId = str | int
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An MCP endpoint, read from the path's syntax alone; "" where the path does not name a part."""
+    """An MCP endpoint, read from the path's syntax alone; "" where the path does not name a part.
+
+    `wire` tells how it is spoken to: streamable HTTP, or one of the two paths of HTTP+SSE (2024-11-05).
+    """
 
     kind: Literal["aggregate", "org", "upstream", "toolset"]
     org: str = ""
     upstream: str = ""
     toolset: str = ""
     path: str = "/mcp"
+    wire: Literal["streamable", "sse", "messages"] = "streamable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,11 @@ from gateway.edge.paths import parse  # noqa: E402
 from gateway.runtime import runtime  # noqa: E402
 from gateway.server.drain import Receive, Scope, Send  # noqa: E402
 from mcphub import health  # noqa: E402
+from mcphub.core import memory  # noqa: E402
 from mcphub.front import Front, answer  # noqa: E402
 
 pages: Final = Front(django)
+PREFIX: Final = settings.START.path_prefix
 
 _starting: "asyncio.Task[None] | None" = None
 
@@ -27,8 +29,13 @@ async def start() -> None:
     """Start the background work of this process, once, whoever asks first."""
     global _starting
     if _starting is None:
-        _starting = asyncio.get_running_loop().create_task(runtime().start(), name="runtime-start")
+        _starting = asyncio.get_running_loop().create_task(_start(), name="runtime-start")
     await asyncio.shield(_starting)
+
+
+async def _start() -> None:
+    await runtime().start()
+    memory.settle()
 
 
 async def stop() -> None:
@@ -40,24 +47,30 @@ async def stop() -> None:
         await runtime().stop()
 
 
+def below_prefix(scope: Scope) -> Scope | None:
+    """The scope with its path below the hub's prefix; None when it lies elsewhere."""
+    path = scope["path"]
+    if not PREFIX:
+        return scope
+    if path != PREFIX and not path.startswith(PREFIX + "/"):
+        return None
+    return {**scope, "path": path[len(PREFIX) :] or "/"}
+
+
 async def http(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand the request to health, to the MCP edge or to Django, by its path below the hub's prefix."""
-    path, prefix = scope["path"], settings.START.path_prefix
-    if path in health.PATHS:
+    if scope["path"] in health.PATHS:
         await health.application(scope, receive, send)
         return
-    if prefix:
-        if path != prefix and not path.startswith(prefix + "/"):
-            await answer(send, 404, {"error": "not found"})
-            return
-        path = path[len(prefix) :] or "/"
-        scope = {**scope, "path": path}
-    if parse(path) is not None:
+    below = below_prefix(scope)
+    if below is None:
+        await answer(send, 404, {"error": "not found"})
+    elif parse(below["path"]) is not None:
         if not _is_started():
             await start()
-        await runtime().edge_app(scope, receive, send)
+        await runtime().edge_app(below, receive, send)
     else:
-        await pages(scope, receive, send)
+        await pages(below, receive, send)
 
 
 def _is_started() -> bool:
@@ -65,9 +78,15 @@ def _is_started() -> bool:
 
 
 async def websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """No path takes WebSockets yet: refuse before accepting."""
-    await receive()
-    await send({"type": "websocket.close", "code": 1000})
+    """Hand the connection to the MCP edge; no other path takes WebSockets."""
+    below = below_prefix(scope)
+    if below is None or parse(below["path"]) is None:
+        await receive()
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    if not _is_started():
+        await start()
+    await runtime().edge_app.websocket(below, receive, send)
 
 
 async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:

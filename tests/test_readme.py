@@ -1,4 +1,4 @@
-"""The README says what the code does."""
+"""The papers say what the code does."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,9 @@ from pydantic_core import PydanticUndefined
 
 from mcphub.core.env import HubSettings
 
-README: Final = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT: Final = Path(__file__).parents[1]
+README: Final = (ROOT / "README.md").read_text()
+SECURITY: Final = (ROOT / "SECURITY.md").read_text()
 ROWS: Final = re.findall(r"^\| `MCPHUB_(\w+)` \|(.*?)\|", README, re.MULTILINE)
 DEFAULTS: Final = {name.lower(): default.strip() for name, default in ROWS}
 
@@ -28,6 +30,12 @@ def test_settings_table_gives_the_default(name: str):
         assert shown.group(1) == str(default).replace("False", "false")
     else:
         assert default in ("", (), None, PydanticUndefined)
+
+
+def test_every_proof_that_security_names_exists():
+    proofs = set(re.findall(r"`(tests/[\w/]+\.py)`", SECURITY))
+    assert proofs
+    assert sorted(path for path in proofs if not (ROOT / path).is_file()) == []
 
 
 def test_there_are_fewer_than_forty_settings():

@@ -4,7 +4,7 @@ import random
 from typing import Final
 
 from mcphub.core import clock
-from upstreams.errors import BreakerOpen, Unreachable, UpstreamError
+from upstreams.errors import BreakerOpen, Unreachable, UpstreamError, UpstreamFailed
 from upstreams.transports.losses import MAY_HAVE_RUN
 
 FIRST_S: Final = 0.5
@@ -43,8 +43,8 @@ class Breaker:
             self._open_until = clock.monotonic() + min(self.pause_s(), BREAKER_PAUSE_S)
 
     def reached(self) -> None:
-        """Note that it can be reached; whether its calls work is another question."""
-        if self._error is not None and self._error.outcome == "not_sent":
+        """Note that it answers: lost and late calls were not its end. Answers that were failures still count."""
+        if not isinstance(self._error, UpstreamFailed):
             self.worked()
 
     def worked(self) -> None:

@@ -102,13 +102,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What an upstream said of itself when the connection was made (initialize or server/discover)."""
+    """What an upstream said of itself when the connection was made (initialize or server/discover).
+
+    `sessionless`: it keeps nothing between requests that belongs to one connection, so that every web
+    process may have its own.
+    """
 
     era: Era
     revision: str
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
     instructions: str = ""
+    sessionless: bool = False
 
 
 class Link(Protocol):

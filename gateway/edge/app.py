@@ -1,7 +1,7 @@
 """The MCP edge as one raw ASGI application: every MCP path, both eras."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -11,23 +11,26 @@ from gateway.edge.asks import Asks
 from gateway.edge.auth import challenge, credentials_of
 from gateway.edge.body import ClientLeft, Receive, check_declared, read_body
 from gateway.edge.config import EdgeConfig
-from gateway.edge.guard import ALLOWED_METHODS, Guard, check_duplicates, preflight
+from gateway.edge.guard import Guard, check_duplicates, preflight
 from gateway.edge.handshake import HandshakeEra
-from gateway.edge.incoming import Incoming, accepted, check_media
+from gateway.edge.incoming import Caller, Incoming, accepted, check_media
+from gateway.edge.legacy import LegacyWire
 from gateway.edge.modern import ModernEra
 from gateway.edge.outlet import Outlet
 from gateway.edge.pulse import Pulse
 from gateway.edge.source import Sources
 from gateway.edge.stream import Send
+from gateway.edge.websocket import Socket, deny
 from gateway.eras.modern import HANDSHAKE_HEADERS, VERSION_HEADER, is_modern
-from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Refused, TooManyAttempts, refused
+from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Header, Refused, TooManyAttempts, refused
 from gateway.server.drain import drain
 from gateway.sessions import SWEEP_S, Sessions
-from gateway.types import GatewayCore, NotFound, Route, Unauthenticated, Unavailable
+from gateway.types import Credentials, GatewayCore, NotFound, Route, Unauthenticated, Unavailable
 from mcphub.core.aio import cancel, spawn
+from mcphub.core.principal import Principal
 from mcphub.core.strictjson import BadJson, loads
 
-METHODS: Final = frozenset({"POST", "GET", "DELETE"})
+METHODS: Final = {"streamable": ("POST", "GET", "DELETE"), "sse": ("GET",), "messages": ("POST",)}
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +48,7 @@ class EdgeApp:
         asks = Asks()
         self._modern = ModernEra(core, self._pulse, asks)
         self._handshake = HandshakeEra(core, self.sessions, self._pulse, asks)
+        self._legacy = LegacyWire(core, self._handshake, self._pulse, config)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -76,13 +80,15 @@ class EdgeApp:
             if incoming is None:
                 await outlet.answer(204, headers=preflight(dict(scope["headers"])))
             elif scope["method"] == "POST":
-                await self._post(incoming, receive)
+                await self._post(incoming, receive, scope)
+            elif incoming.route.wire == "sse":
+                await self._legacy.listen(incoming)
             else:
                 await self._get_or_delete(incoming, scope["method"])
         except Refused as refusal:
             await outlet.refuse(refusal)
         except Unavailable as unavailable:
-            await outlet.refuse(Refused(503, unavailable.error, (_retry_after(unavailable.retry_after),)))
+            await outlet.refuse(_unavailable(unavailable))
         except ClientLeft:
             return
         except Exception:  # the top of a request: whatever it was, the client learns no more than that
@@ -90,21 +96,43 @@ class EdgeApp:
             if not outlet.begun:
                 await outlet.refuse(refused(500, INTERNAL_ERROR, "Internal error"))
 
+    async def websocket(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one WebSocket on an MCP path."""
+        await receive()
+        try:
+            await self._core.fresh()
+            headers = single(scope["headers"])
+            self._guard.check(headers)
+            route = routed(scope["path"])
+            if route.wire != "streamable":
+                raise refused(404, INVALID_REQUEST, "Not found")
+            caller = Caller(headers, route, *self._authenticated(scope, headers, route))
+        except Refused as refusal:
+            await deny(send, refusal)
+            return
+        except Unavailable as unavailable:
+            await deny(send, _unavailable(unavailable))
+            return
+        socket = Socket(self._core, self._handshake, caller, send, self.config.limits)
+        await socket.serve(receive, self._pulse, scope.get("subprotocols", ()))
+
     def _admit(self, scope: Mapping[str, Any], outlet: Outlet) -> Incoming | None:
         """Who asks for what; None for a CORS preflight. Raises `Refused`, `Unavailable`."""
-        raw = scope["headers"]
-        headers = dict(raw)
-        if len(headers) != len(raw):
-            check_duplicates(raw)
+        headers = single(scope["headers"])
         outlet.cors = self._guard.check(headers)
-        route = paths.parse(scope["path"])
-        if route is None:
-            raise refused(404, INVALID_REQUEST, "Not found")
+        route = routed(scope["path"])
         method = scope["method"]
         if method == "OPTIONS":
             return None
-        if method not in METHODS:
-            raise refused(405, INVALID_REQUEST, "Method not allowed", ((b"allow", ALLOWED_METHODS),))
+        if method not in METHODS[route.wire]:
+            allowed = ", ".join((*METHODS[route.wire], "OPTIONS")).encode()
+            raise refused(405, INVALID_REQUEST, "Method not allowed", ((b"allow", allowed),))
+        return Incoming(headers, route, *self._authenticated(scope, headers, route), outlet)
+
+    def _authenticated(
+        self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], route: Route
+    ) -> tuple[Credentials, Principal, str]:
+        """What was presented, whose it is, and from where. Raises `Refused`, `Unavailable`."""
         credentials = credentials_of(headers)
         source = self._sources.address(scope, headers)
         try:
@@ -115,7 +143,7 @@ class EdgeApp:
             raise refused(404, INVALID_REQUEST, "Not found") from None
         except TooManyAttempts as error:
             raise refused(429, INVALID_REQUEST, "Too many attempts", (_retry_after(error.retry_after),)) from None
-        return Incoming(headers, outlet, route, credentials, principal, source)
+        return credentials, principal, source
 
     def _unauthenticated(
         self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], route: Route, presented: bool
@@ -123,7 +151,7 @@ class EdgeApp:
         value = challenge(self.config, route, self._sources.base_url(scope, headers), presented)
         return refused(401, INVALID_REQUEST, "Authentication required", ((b"www-authenticate", value),))
 
-    async def _post(self, incoming: Incoming, receive: Receive) -> None:
+    async def _post(self, incoming: Incoming, receive: Receive, scope: Mapping[str, Any]) -> None:
         check_declared(incoming.headers, self.config.limits)
         check_media(incoming)
         body = await read_body(receive, self.config.limits)
@@ -131,7 +159,9 @@ class EdgeApp:
             message = loads(body)
         except BadJson as error:
             raise refused(400, PARSE_ERROR, f"Parse error: {error}") from None
-        if is_modern(incoming.headers.get(VERSION_HEADER), message):
+        if incoming.route.wire == "messages":
+            await self._legacy.post(incoming, scope, message, len(body))
+        elif is_modern(incoming.headers.get(VERSION_HEADER), message):
             await self._modern.post(incoming, message, len(body))
         else:
             await self._handshake.post(incoming, message, len(body))
@@ -159,6 +189,26 @@ class EdgeApp:
                 await self.sessions.sweep()
             except Unavailable:
                 log.warning("session_sweep_postponed")
+
+
+def single(raw: Sequence[Header]) -> dict[bytes, bytes]:
+    """Headers by name. Raises `Refused` when one that decides something is there twice."""
+    headers = dict(raw)
+    if len(headers) != len(raw):
+        check_duplicates(raw)
+    return headers
+
+
+def routed(path: str) -> Route:
+    """The endpoint at `path`. Raises `Refused` (404)."""
+    route = paths.parse(path)
+    if route is None:
+        raise refused(404, INVALID_REQUEST, "Not found")
+    return route
+
+
+def _unavailable(unavailable: Unavailable) -> Refused:
+    return Refused(503, unavailable.error, (_retry_after(unavailable.retry_after),))
 
 
 def _retry_after(seconds: int) -> tuple[bytes, bytes]:

@@ -1,6 +1,6 @@
 """Who may talk to this port at all: the Host and Origin checks that stop DNS rebinding, and CORS."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -106,7 +106,7 @@ def preflight(headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
     )
 
 
-def check_duplicates(raw: list[Header]) -> None:
+def check_duplicates(raw: Iterable[Header]) -> None:
     """Raises `Refused` (400) when a header that decides something is there twice."""
     seen: set[bytes] = set()
     for name, _ in raw:

@@ -1,10 +1,11 @@
-"""POST, GET and DELETE of the handshake era: initialize, then messages of a session."""
+"""The handshake era: initialize, then messages of a session. POST, GET and DELETE of streamable HTTP."""
 
 import asyncio
 from typing import Any, Final
 
 from gateway.edge.asks import Asks
-from gateway.edge.incoming import Incoming
+from gateway.edge.incoming import Caller, Incoming
+from gateway.edge.line import Line
 from gateway.edge.pulse import Pulse
 from gateway.edge.reply import Reply
 from gateway.edge.serving import serve, still_allowed
@@ -41,7 +42,7 @@ class HandshakeEra:
             elif kind == "request":
                 await self._single(incoming, await self._session(incoming), message, size)
             else:
-                await self._take(incoming, await self._session(incoming), message)
+                await self.take(incoming, await self._session(incoming), message)
                 await incoming.outlet.answer(202)
         except Refused as refusal:
             await incoming.outlet.refuse(refusal, id_text(message["id"]) if kind == "request" else b"null")
@@ -92,34 +93,52 @@ class HandshakeEra:
         return found
 
     async def _initialize(self, incoming: Incoming, message: dict[str, Any], size: int) -> None:
+        outlet = incoming.outlet
+        self._pulse.add(outlet)
+        try:
+            reply, session = await self.begin(incoming, outlet, message, size)
+        finally:
+            self._pulse.discard(outlet)
+        if reply.succeeded:
+            outlet.headers += ((SESSION_HEADER, session.sealed.encode()),)
+        await outlet.finish(reply.status, reply.body)
+
+    async def begin(
+        self, caller: Caller, line: Line, message: dict[str, Any], size: int
+    ) -> tuple[Reply, LiveSession]:
+        """Answer `initialize`; the session exists when that succeeded. Raises `Refused`, `Unavailable`."""
         revision, client = greeting(message.get("params", {}))
-        session = self._sessions.draft(incoming.principal, incoming.route, revision, client)
-        reply = await self._answered(incoming, session, message, size)
+        session = self._sessions.draft(caller.principal, caller.route, revision, client)
+        reply = await self.answer(caller, line, session, message, size)
         if reply.succeeded:
             await self._sessions.keep(session)
-            incoming.outlet.headers += ((SESSION_HEADER, session.sealed.encode()),)
-        await incoming.outlet.finish(reply.status, reply.body)
+        return reply, session
+
+    async def end(self, session: LiveSession) -> None:
+        """End the session; what is under way in it is cancelled. Raises `Unavailable`."""
+        await self._sessions.end(session)
 
     async def _single(self, incoming: Incoming, session: LiveSession, message: dict[str, Any], size: int) -> None:
-        reply = await self._answered(incoming, session, message, size)
-        await incoming.outlet.finish(reply.status, reply.body)
-
-    async def _answered(self, incoming: Incoming, session: LiveSession, message: dict[str, Any], size: int) -> Reply:
-        self._pulse.add(incoming.outlet)
+        outlet = incoming.outlet
+        self._pulse.add(outlet)
         try:
-            return await self._request(incoming, session, message, size)
+            reply = await self.answer(incoming, outlet, session, message, size)
         finally:
-            self._pulse.discard(incoming.outlet)
+            self._pulse.discard(outlet)
+        await outlet.finish(reply.status, reply.body)
 
-    async def _request(self, incoming: Incoming, session: LiveSession, message: dict[str, Any], size: int) -> Reply:
+    async def answer(
+        self, caller: Caller, line: Line, session: LiveSession, message: dict[str, Any], size: int
+    ) -> Reply:
+        """Let the core answer one request. What comes before the answer goes on `line`. Raises `Refused`."""
         method = message["method"]
         if ONLY_IN.get(method) == "modern":
             raise refused(200, METHOD_NOT_FOUND, f"Method not found: {method}")
         params = message.get("params", {})
-        token, trace = take_asides(params, incoming.headers)
+        token, trace = take_asides(params, caller.headers)
         request = Request(
-            route=incoming.route,
-            principal=incoming.principal,
+            route=caller.route,
+            principal=caller.principal,
             era="handshake",
             revision=session.ref.revision,
             id=message["id"],
@@ -128,11 +147,11 @@ class HandshakeEra:
             client=session.ref.client,
             session=session.ref,
             progress_token=token,
-            source=incoming.source,
+            source=caller.source,
             received_bytes=size,
             trace=trace,
         )
-        reply = Reply(incoming.outlet, "handshake", request.id, token, self._asks, session.ref.id)
+        reply = Reply(line, "handshake", request.id, token, self._asks, session.ref.id)
         session.replies[reply] = None
         try:
             await serve(self._core, request, reply)
@@ -140,7 +159,7 @@ class HandshakeEra:
             del session.replies[reply]
         return reply
 
-    async def _take(self, incoming: Incoming, session: LiveSession, message: dict[str, Any]) -> None:
+    async def take(self, caller: Caller, session: LiveSession, message: dict[str, Any]) -> None:
         """Act on a notification or a response. Raises `Refused` for a response that the hub never asked for."""
         if "method" not in message:
             if not self._asks.answer(session.ref.id, message):
@@ -150,7 +169,7 @@ class HandshakeEra:
         if message["method"] == "notifications/cancelled":
             session.cancel(params.get("requestId"))
             return
-        note = Notification(incoming.route, incoming.principal, "handshake", message["method"], params, session.ref)
+        note = Notification(caller.route, caller.principal, "handshake", message["method"], params, session.ref)
         await self._core.notified(note)
 
     async def _batch(self, incoming: Incoming, messages: list[Any], size: int) -> None:
@@ -165,7 +184,7 @@ class HandshakeEra:
             raise refused(400, INVALID_REQUEST, "initialize must stand alone")
         for message, kind in zip(messages, kinds, strict=True):
             if kind != "request":
-                await self._take(incoming, session, message)
+                await self.take(incoming, session, message)
         if not requests:
             await incoming.outlet.answer(202)
             return
@@ -191,6 +210,6 @@ class HandshakeEra:
 
     async def _one(self, incoming: Incoming, session: LiveSession, message: dict[str, Any], size: int) -> bytes:
         try:
-            return (await self._request(incoming, session, message, size)).body
+            return (await self.answer(incoming, incoming.outlet, session, message, size)).body
         except Refused as refusal:
             return error_text(id_text(message["id"]), refusal.error)

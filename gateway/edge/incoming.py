@@ -1,4 +1,4 @@
-"""One HTTP request that was let in."""
+"""Who was let in, and one HTTP request of theirs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +16,21 @@ ANY_EVENTS: Final = frozenset({"*/*", "text/*", "text/event-stream"})
 
 
 @dataclass(slots=True, eq=False)
-class Incoming:
-    """Who asks, where, with which headers, and where the answer goes."""
+class Caller:
+    """Who asks, where, and with which headers."""
 
     headers: Mapping[bytes, bytes]
-    outlet: Outlet
     route: Route
     credentials: Credentials
     principal: Principal
     source: str
+
+
+@dataclass(slots=True, eq=False)
+class Incoming(Caller):
+    """One HTTP request, and where its answer goes."""
+
+    outlet: Outlet
 
 
 def check_media(incoming: Incoming) -> None:

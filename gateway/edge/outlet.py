@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+from gateway.edge.pulse import Beating
 from gateway.edge.stream import KEEP_ALIVE, EventStream, Send, event_text
 from gateway.eras.jsonrpc import error_text
 from gateway.errors import Header, Refused
@@ -53,7 +54,7 @@ class Outlet:
         self.born = 0.0
         self.begun = False
         self.left = False
-        self.home: set[Outlet] | None = None
+        self.home: set[Beating] | None = None
         self.stream: EventStream | None = None
         self.on_leave: Callable[[], None] | None = None
         self.still_allowed: Callable[[], bool] | None = None
@@ -153,5 +154,6 @@ class Outlet:
 
     def release(self) -> None:
         """The response is over."""
+        self.on_leave = None  # it leads to the reply and back here: a cycle that only the collector would end
         if self._watcher is not None:
             self._watcher.cancel()

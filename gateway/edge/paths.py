@@ -9,6 +9,7 @@ from mcphub.core.ids import SLUG_PATTERN
 from mcphub.core.names import RESERVED
 
 _UPSTREAM: Final = r"[^/\x00-\x1f\x7f]{1,128}"
+_NAMED: Final = rf"/(?!(?:{'|'.join(sorted(RESERVED))})/)(?P<upstream>{_UPSTREAM})"
 _FORMS: Final = tuple(
     re.compile(form)
     for form in (
@@ -16,7 +17,8 @@ _FORMS: Final = tuple(
         rf"/mcp/(?P<org>{SLUG_PATTERN})",
         rf"/mcp/(?P<org>{SLUG_PATTERN})/t/(?P<toolset>{SLUG_PATTERN})",
         rf"/mcp/(?P<org>{SLUG_PATTERN})/(?P<upstream>{_UPSTREAM})",
-        rf"/(?!(?:{'|'.join(sorted(RESERVED))})/)(?P<upstream>{_UPSTREAM})/mcp",
+        rf"{_NAMED}/mcp",
+        rf"(?:{_NAMED})?/(?P<wire>sse|messages)",
     )
 )
 
@@ -25,16 +27,25 @@ _FORMS: Final = tuple(
 def parse(path: str) -> Route | None:
     """The endpoint at `path` (decoded), or None when the path is none. One trailing slash is ignored.
 
-    An upstream part may be a slug or the name that it had in an imported file.
+    An upstream part may be a slug or the name that it had in an imported file. The two paths of HTTP+SSE are one
+    endpoint, named by the one that its clients are given.
     """
     own = path.removesuffix("/")
     for form in _FORMS:
         if found := form.fullmatch(own):
-            return _route(own, **found.groupdict())
+            return _route(own, **{name: part for name, part in found.groupdict().items() if part})
     return None
 
 
-def _route(path: str, org: str = "", upstream: str = "", toolset: str = "") -> Route:
+def _route(path: str, org: str = "", upstream: str = "", toolset: str = "", wire: str = "") -> Route:
+    if wire:
+        named = f"/{upstream}/sse" if upstream else "/sse"
+        return Route(
+            "upstream" if upstream else "aggregate",
+            upstream=upstream,
+            path=named,
+            wire="sse" if wire == "sse" else "messages",
+        )
     if toolset:
         return Route("toolset", org, toolset=toolset, path=path)
     if upstream:

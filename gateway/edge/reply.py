@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.edge.asks import Asks, Told
-from gateway.edge.outlet import Outlet
+from gateway.edge.line import Line
 from gateway.eras.jsonrpc import Id, error_text, id_text, notification_text, request_text, result_text
 from gateway.errors import (
     INTERNAL_ERROR,
@@ -43,7 +43,7 @@ class Reply:
     )
 
     def __init__(
-        self, outlet: Outlet, era: Era, id_: Id, progress_token: Id | None, asks: Asks, session_id: str = ""
+        self, outlet: Line, era: Era, id_: Id, progress_token: Id | None, asks: Asks, session_id: str = ""
     ) -> None:
         self.outlet = outlet
         self.id = id_

@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from gateway.edge.incoming import Incoming
+from gateway.edge.incoming import Caller
 from gateway.edge.reply import Reply
 from gateway.errors import INVALID_REQUEST, Refused
 from gateway.types import GatewayCore, NotFound, Request, Unauthenticated, Unavailable
@@ -39,15 +39,15 @@ async def serve(core: GatewayCore, request: Request, reply: Reply) -> None:
     reply.close()
 
 
-def still_allowed(core: GatewayCore, incoming: Incoming) -> bool:
-    """Whether the credential of a long-lived stream still opens it; `incoming.principal` is what it is now.
+def still_allowed(core: GatewayCore, caller: Caller) -> bool:
+    """Whether the credential of a long-lived stream still opens it; `caller.principal` is what it is now.
 
     A worker that cannot confirm its snapshot closes streams rather than keep one that may be revoked.
     """
     try:
-        now = core.authenticate(incoming.credentials, incoming.route, incoming.source)
+        now = core.authenticate(caller.credentials, caller.route, caller.source)
     except (Unauthenticated, NotFound, Unavailable):
         return False
-    same = now.id == incoming.principal.id and now.org.id == incoming.principal.org.id
-    incoming.principal = now
+    same = now.id == caller.principal.id and now.org.id == caller.principal.org.id
+    caller.principal = now
     return same

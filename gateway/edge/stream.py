@@ -1,4 +1,4 @@
-"""A stream of server-sent events to one client: a bounded queue, written as fast as the client reads."""
+"""What goes to one client bit by bit: a bounded queue, written as fast as the client reads."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,33 +30,20 @@ def event_text(data: bytes) -> bytes:
     return b"event: message\r\ndata: " + data + b"\r\n\r\n"
 
 
-class EventStream:
-    """The queue and its writer. The writer is a task that lives only while there is something to write.
+class Queue:
+    """What waits to be written to one client, bounded. The writer is a task that lives only while there is something.
 
     How long the client may stall is the server's limit (`write_s`): it aborts the connection.
     """
 
-    __slots__ = (
-        "_headers",
-        "_limit_bytes",
-        "_on_cut",
-        "_pending",
-        "_send",
-        "_size",
-        "_started",
-        "_writer",
-        "closed",
-        "wrote_at",
-    )
+    __slots__ = ("_limit_bytes", "_on_cut", "_pending", "_size", "_writer", "closed", "send", "wrote_at")
 
-    def __init__(self, send: Send, limits: Limits, headers: Sequence[Header], on_cut: Callable[[], None]) -> None:
-        self._send = send
+    def __init__(self, send: Send, limits: Limits, on_cut: Callable[[], None]) -> None:
+        self.send = send
         self._limit_bytes = 2 * limits.event_bytes
-        self._headers = headers
         self._on_cut = on_cut
         self._pending: list[bytes] = []
         self._size = 0
-        self._started = False
         self._writer: asyncio.Task[None] | None = None
         self.closed = False
         self.wrote_at = clock.monotonic()
@@ -77,45 +64,67 @@ class EventStream:
         """Whether so much waits for the reader that news had better not be added to it."""
         return self._size > self._limit_bytes // 2
 
-    def _cut(self) -> None:
-        log.warning("slow_reader_cut", waiting_bytes=self._size)
-        self.close()
-        self._on_cut()
-
     def close(self) -> None:
         """Write nothing more, without a word to the client."""
         self.closed = True
         self._pending.clear()
         self._size = 0
 
-    async def end(self, last: bytes = b"") -> None:
-        """Write what waits, then `last`, then the end of the response."""
+    async def drained(self) -> None:
+        """Wait until everything is written, or nothing will be."""
         while self._writer is not None:
             await asyncio.wait((self._writer,))
-        if self.closed:
-            return
-        try:
-            await self._start()
-            await self._send({"type": "http.response.body", "body": last})
-        except OSError:
-            self.close()
+
+    async def write(self, chunks: list[bytes]) -> None:
+        """Write some chunks. Raises `OSError` when the client is gone."""
+        raise NotImplementedError
+
+    def _cut(self) -> None:
+        log.warning("slow_reader_cut", waiting_bytes=self._size)
+        self.close()
+        self._on_cut()
 
     async def _drain(self) -> None:
         try:
-            await self._start()
             while self._pending:
-                chunk = b"".join(self._pending)
-                self._pending.clear()
+                chunks = self._pending
+                self._pending = []
                 self._size = 0
-                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await self.write(chunks)
                 self.wrote_at = clock.monotonic()
         except OSError:
             self.close()
         finally:
             self._writer = None
 
+
+class EventStream(Queue):
+    """Server-sent events as the body of one response."""
+
+    __slots__ = ("_headers", "_started")
+
+    def __init__(self, send: Send, limits: Limits, headers: Sequence[Header], on_cut: Callable[[], None]) -> None:
+        super().__init__(send, limits, on_cut)
+        self._headers = headers
+        self._started = False
+
+    async def end(self, last: bytes = b"") -> None:
+        """Write what waits, then `last`, then the end of the response."""
+        await self.drained()
+        if self.closed:
+            return
+        try:
+            await self._start()
+            await self.send({"type": "http.response.body", "body": last})
+        except OSError:
+            self.close()
+
+    async def write(self, chunks: list[bytes]) -> None:
+        await self._start()
+        await self.send({"type": "http.response.body", "body": b"".join(chunks), "more_body": True})
+
     async def _start(self) -> None:
         if not self._started:
             self._started = True
             headers = [*STREAM_HEADERS, *self._headers]
-            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            await self.send({"type": "http.response.start", "status": 200, "headers": headers})

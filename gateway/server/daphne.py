@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from daphne import server as daphne_server  # first of all: it installs the asyncio reactor of Twisted
 from daphne.http_protocol import HTTPFactory, WebRequest
-from daphne.ws_protocol import WebSocketFactory
 from OpenSSL import SSL
 from twisted.internet import defer, reactor
 from twisted.internet.ssl import ContextFactory
@@ -20,6 +19,7 @@ from twisted.logger import globalLogBeginner
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.http import HTTPChannel
 
+from gateway.server.daphne_socket import DENIAL, LimitedSocket, LimitedSocketFactory
 from gateway.server.deadline import Deadline
 from gateway.server.drain import App, Drain, Message
 from gateway.server.refusals import LINGER_BYTES, LINGER_S, refusal
@@ -160,7 +160,7 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # Daphne is untyped
 
     def application_ended(self, done: "asyncio.Future[None]") -> None:
         """A response that it left without an end is none: the client must not wait for the rest."""
-        if self.channel is not None and not self.finished and not done.cancelled() and done.exception() is None:
+        if not (self.finished or self._disconnected or done.cancelled() or done.exception()):
             self.channel.transport.abortConnection()
 
     async def writable(self) -> None:
@@ -214,17 +214,10 @@ class DrainingServer(daphne_server.Server):  # type: ignore[misc]  # Daphne is u
         """Serve until a signal. Raises what `on_start` raised. Call it once, in the main thread."""
         self.connections: dict[Any, dict[str, Any]] = {}
         self.http_factory = LimitedFactory(self, self._limits)
-        self.ws_factory = WebSocketFactory(self, server=None)
-        self.ws_factory.setProtocolOptions(
-            autoPingTimeout=self.ping_timeout,
-            allowNullOrigin=True,
-            openHandshakeTimeout=self.websocket_handshake_timeout,
-            maxMessagePayloadSize=self._limits.body_bytes,
-            maxFramePayloadSize=self._limits.body_bytes,
-        )
+        loop = reactor._asyncioEventloop
+        self.ws_factory = LimitedSocketFactory(self, self._limits, loop)
         factory = _with_tls(self.http_factory, certfile, keyfile) if certfile else self.http_factory
         globalLogBeginner.beginLoggingTo([_drop], redirectStandardIO=False, discardBuffer=True)
-        loop = reactor._asyncioEventloop
         asyncio.set_event_loop(loop)
         main = loop.create_task(self._main(factory), name="daphne")
         reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
@@ -259,8 +252,13 @@ class DrainingServer(daphne_server.Server):  # type: ignore[misc]  # Daphne is u
         if closed:
             await asyncio.wait(closed, timeout=FLUSH_S)
 
-    def create_application(self, protocol: Any, scope: Any) -> Any:
-        """Start the application for one request, and watch for its end."""
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Start the application for one request or WebSocket, and watch for its end.
+
+        A WebSocket may be refused with an HTTP status.
+        """
+        if scope["type"] == "websocket":
+            scope["extensions"] = {DENIAL: {}}
         queue = super().create_application(protocol, scope)
         if isinstance(protocol, LimitedRequest) and queue is not None:
             running = self.connections[protocol]["application_instance"]
@@ -270,7 +268,7 @@ class DrainingServer(daphne_server.Server):  # type: ignore[misc]  # Daphne is u
     async def handle_reply(self, protocol: Any, message: Message) -> None:
         """Pass on what the application sends, and hold it back while the client does not read."""
         await super().handle_reply(protocol, message)
-        if isinstance(protocol, LimitedRequest):
+        if isinstance(protocol, LimitedRequest | LimitedSocket):
             await protocol.writable()
 
     def kill_all_applications(self) -> Any:

@@ -49,8 +49,10 @@ class Drain:
         """`app`, counted while it answers and refused once the notice is over."""
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http" or scope["path"] in ALWAYS_SERVED:
+            if scope["type"] == "lifespan" or scope["path"] in ALWAYS_SERVED:
                 await app(scope, receive, send)
+            elif scope["type"] == "websocket":
+                await self._socket(app, scope, receive, send)
             elif self.refusing.is_set():
                 await refuse(send)
             elif _is_news_stream(scope):
@@ -68,6 +70,14 @@ class Drain:
             self.in_flight -= 1
             if not self.in_flight:
                 self._idle.set()
+
+    async def _socket(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+        """Its application ends it after what is under way once `refusing` is set."""
+        if self.refusing.is_set():
+            await receive()
+            await send({"type": "websocket.close", "code": 1001})
+        else:
+            await self._call(app, scope, receive, send)
 
     async def _stream(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         self._streams += 1
@@ -122,26 +132,32 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 def _is_news_stream(scope: Scope) -> bool:
-    return scope["method"] == "GET" and any(
-        name == b"accept" and b"text/event-stream" in value for name, value in scope["headers"]
+    """A stream of news may be cut at any time; that of HTTP+SSE carries answers too."""
+    return (
+        scope["method"] == "GET"
+        and not scope["path"].endswith("/sse")
+        and any(name == b"accept" and b"text/event-stream" in value for name, value in scope["headers"])
     )
 
 
 def sliced(send: Send) -> Send:
     """`send` that passes large bodies on in slices, so that backpressure and write limits see progress."""
 
-    async def send_sliced(message: Message) -> None:
-        body = message.get("body", b"")
-        if len(body) <= SLICE_BYTES:
-            await send(message)
-            return
-        last = (len(body) - 1) // SLICE_BYTES * SLICE_BYTES
-        for start in range(0, last, SLICE_BYTES):
-            part = body[start : start + SLICE_BYTES]
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({**message, "body": body[last:]})
+    def send_sliced(message: Message) -> Awaitable[None]:
+        if len(message.get("body", b"")) <= SLICE_BYTES:
+            return send(message)
+        return _send_slices(send, message)
 
     return send_sliced
+
+
+async def _send_slices(send: Send, message: Message) -> None:
+    body = message["body"]
+    last = (len(body) - 1) // SLICE_BYTES * SLICE_BYTES
+    for start in range(0, last, SLICE_BYTES):
+        part = body[start : start + SLICE_BYTES]
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({**message, "body": body[last:]})
 
 
 async def refuse(send: Send) -> None:

@@ -1,6 +1,7 @@
 """One hub with servers that ask, of both eras."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,14 +50,26 @@ def person() -> Person:
     return Person()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def asking_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A running hub with the asking server of each era, `handshake` and `modern`."""
-    folder: Path = tmp_path_factory.mktemp("asking")
+    """A running hub with the asking server of each era; marks are in the folder above `hub.folder`."""
+    with running(tmp_path_factory.mktemp("asking")) as hub:
+        yield hub
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[Hub]:
+    """Such a hub with its own settings."""
     with (
         asking_http(folder, "handshake") as handshake,
         asking_http(folder, "modern") as modern,
-        Hub(folder / "hub") as hub,
+        Hub(folder / "hub", **settings) as hub,
     ):
         servers = {"handshake": {"url": handshake}, "modern": {"url": modern}}
         yield hub.up("--config", str(servers_file(folder / "servers.json", servers))).until_listed(*servers)
+
+
+def marks_of(hub: Hub) -> list[str]:
+    """What the asking servers have noted."""
+    file = hub.folder.parent / "marks"
+    return file.read_text().split() if file.exists() else []

@@ -1,11 +1,15 @@
 """Who may do what, seen from a client: a viewer's key reads, `explain` says why, an edited rule holds at once."""
 
+import re
+
 import httpx
 import pytest
 
+from tests.harness.browser import Browser
 from tests.harness.hub import Hub
 from tests.harness.raw import ERAS, Era, RpcFailed, raw_client
 
+RULES = "/admin/policies/rule/"
 READS = {"sdk__count", "sdk__echo", "sdk__measure"}
 OTHERS = {"sdk__delete_everything", "sdk__fail", "sdk__mark", "sdk__picture", "sdk__ship", "sdk__wait"}
 """By their words they write or destroy, or say nothing; annotations count only from a trusted upstream."""
@@ -52,3 +56,25 @@ async def test_stranger_gets_401_and_where_to_ask(shared_hub: Hub, key: str):
     answer = httpx.post(shared_hub.mcp_url, json=message, headers=headers)
     assert answer.status_code == httpx.codes.UNAUTHORIZED
     assert answer.headers["www-authenticate"].startswith("Bearer ")
+
+
+@pytest.mark.requirement("O3", "O8", "D12")
+@pytest.mark.parametrize("era", ERAS)
+async def test_rule_edited_in_the_admin_holds_on_the_next_call(small_hub: Hub, era: Era):
+    with Browser(small_hub.url) as operator:
+        operator.sign_in("owner@example.org")
+        async with raw_client(small_hub.mcp_url, small_hub.key, era) as client:
+            assert "sdk__mark" in await client.names()
+            rule = operator.submit(
+                f"{RULES}add/", "rule_form", name="no marks", effect="deny", priority="1", tools="mark"
+            )
+            assert rule == RULES
+            assert "sdk__mark" not in await client.names()
+            with pytest.raises(RpcFailed):
+                await client.call("sdk__mark", word="refused")
+
+            path = re.search(rf"{RULES}[0-9a-f-]+/change/", operator.get(RULES))
+            assert path is not None
+            operator.submit(path.group(), "rule_form", tools="nothing")
+            answer = await client.call("sdk__mark", word="allowed")
+            assert answer["content"][0]["text"] == "allowed"

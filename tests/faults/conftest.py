@@ -3,9 +3,10 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -18,16 +19,19 @@ HARD_S = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Evil:
-    """The upstream's own account of what happened to it, and the hub that stands before it."""
+class Truth:
+    """The upstream's own account of what happened to it."""
 
-    hub: Hub
     log: Path
 
     def seen(self, do: str) -> list[dict[str, Any]]:
-        """Every `tools/call` of this act that reached it."""
-        messages = [line["message"] for line in self._lines() if "message" in line]
-        return [m for m in messages if m["method"] == "tools/call" and m["params"]["arguments"]["do"] == do]
+        """The arguments of every call of this act that reached it."""
+        calls = [line["message"]["params"] for line in self._lines() if line.get("message", {}).get("params")]
+        return [call["arguments"] for call in calls if call.get("arguments", {}).get("do") == do]
+
+    def times(self, text: str) -> int:
+        """How often a text stands in the account, without reading it line by line."""
+        return self.log.read_text().count(text)
 
     def left(self, do: str) -> bool:
         """Whether the hub ended the connection in the middle of this act."""
@@ -38,16 +42,28 @@ class Evil:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
+@contextmanager
+def evil_upstream(folder: Path, speaks: Literal["handshake", "both"]) -> Iterator[tuple[Path, Truth]]:
+    """A running evil upstream: the servers file that names it `evil`, and its account."""
+    log, port = folder / "truth", free_port()
+    command = [sys.executable, "-m", "tests.faults.evil_upstream", str(port), str(log), speaks]
+    with listening(command, port, folder / "evil.log", {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}):
+        url = f"http://127.0.0.1:{port}/mcp"
+        yield servers_file(folder / "servers.json", {"evil": {"url": url}}), Truth(log)
+
+
+@dataclass(frozen=True, slots=True)
+class Evil:
+    """The hub, and what its upstream says."""
+
+    hub: Hub
+    truth: Truth
+
+
 @pytest.fixture(scope="module", params=["handshake", "both"])
 def evil(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evil]:
     """With an upstream of the handshake era, and with one that also speaks the modern one."""
     folder = tmp_path_factory.mktemp("evil")
-    log, port = folder / "truth", free_port()
-    command = [sys.executable, "-m", "tests.faults.evil_upstream", str(port), str(log), request.param]
     limits = f"call_s={CALL_S},call_hard_s={HARD_S}"
-    with (
-        listening(command, port, folder / "evil.log", {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}),
-        Hub(folder / "hub", limits=limits) as hub,
-    ):
-        config = servers_file(folder / "servers.json", {"evil": {"url": f"http://127.0.0.1:{port}/mcp"}})
-        yield Evil(hub.up("--config", str(config)).until_listed("evil"), log)
+    with evil_upstream(folder, request.param) as (config, truth), Hub(folder / "hub", limits=limits) as hub:
+        yield Evil(hub.up("--config", str(config)).until_listed("evil"), truth)

@@ -42,7 +42,7 @@ FAULTS: list[tuple[str, dict[str, Any], str, str]] = [
 async def test_fault_ends_in_bounded_time_with_a_plain_explanation(
     evil: Evil, era: Era, arguments: dict[str, Any], reason: str, outcome: str
 ):
-    before = len(evil.seen(arguments["do"]))
+    before = len(evil.truth.seen(arguments["do"]))
     async with raw_client(evil.hub.mcp_url, evil.hub.key, era) as client:
         began = time.monotonic()
         answer = await client.call("evil__act", **arguments)
@@ -53,14 +53,14 @@ async def test_fault_ends_in_bounded_time_with_a_plain_explanation(
     assert told["call_id"] in answer["content"][0]["text"]
     assert took <= HARD_S + 1
     assert SECRET not in str(answer)
-    assert len(evil.seen(arguments["do"])) == before + 1, "sent more than once"
+    assert len(evil.truth.seen(arguments["do"])) == before + 1, "sent more than once"
 
 
 @pytest.mark.requirement("P18")
 async def test_timed_out_call_is_cancelled_upstream(evil: Evil):
     async with raw_client(evil.hub.mcp_url, evil.hub.key, "modern") as client:
         await client.call("evil__act", do="hang")
-    until("the end of the upstream's connection", lambda: evil.left("hang"), CALL_S)
+    until("the end of the upstream's connection", lambda: evil.truth.left("hang"), CALL_S)
 
 
 @pytest.mark.requirement("U1")

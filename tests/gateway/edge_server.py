@@ -10,7 +10,10 @@ import sys
 def main(kind: str, data_dir: str) -> None:
     os.environ["MCPHUB_DATA_DIR"] = data_dir
     os.environ["DJANGO_SETTINGS_MODULE"] = "mcphub.settings"
-    os.environ.setdefault("MCPHUB_LIMITS", "keepalive_s=1,body_bytes=100000,write_s=3,event_bytes=200000,body_s=2")
+    os.environ.setdefault(
+        "MCPHUB_LIMITS",
+        "keepalive_s=1,body_bytes=100000,write_s=3,event_bytes=200000,body_s=2,connection_requests=20",
+    )
     import django
 
     django.setup()
@@ -31,18 +34,22 @@ def main(kind: str, data_dir: str) -> None:
     core = TinyCore()
     edge = EdgeApp(core, EdgeConfig.of(settings.HUB))
     core.push = edge.sessions.push
+
+    async def served(scope, receive, send):  # type: ignore[no-untyped-def]  # what `mcphub.asgi` does
+        await (edge.websocket if scope["type"] == "websocket" else edge)(scope, receive, send)
+
     sock = listen("127.0.0.1", int(os.environ.get("TEST_PORT", "0")))
     print(sock.getsockname()[1], flush=True)
     if kind == "daphne":
         from gateway.server.daphne import DrainingServer
 
-        DrainingServer(edge, drain(), limits, sock, edge.start, edge.stop).run()
+        DrainingServer(served, drain(), limits, sock, edge.start, edge.stop).run()
         return
     from gateway.server.uvicorn import make_server
 
     async def app(scope, receive, send):  # type: ignore[no-untyped-def]  # the lifespan around the edge
         if scope["type"] != "lifespan":
-            await edge(scope, receive, send)
+            await served(scope, receive, send)
             return
         await receive()
         await edge.start()

@@ -24,7 +24,7 @@ def call(id: int, do: str, arguments: dict[str, Any]) -> None:
         print("about to die of secret-value-1", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     if do == "long-line":
-        print('{"jsonrpc":"2.0","id":%d,"result":{"x":"' % id, end="")
+        print(f'{{"jsonrpc":"2.0","id":{id},"result":{{"x":"', end="")
         for _ in range(50):
             print("y" * 2**20, end="")
         print('"}}', flush=True)

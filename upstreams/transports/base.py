@@ -16,7 +16,7 @@ INTERNAL_ERROR: Final = -32603
 PROGRESS: Final = "notifications/progress"
 MAX_NOTES: Final = 10_000
 CANCELLED: Final = "notifications/cancelled"
-OF_THE_EXCHANGE: Final = frozenset({MESSAGE})
+OF_THE_EXCHANGE: Final = frozenset({MESSAGE, "notifications/elicitation/complete"})
 
 UNTIED: Final = RpcError(METHOD_NOT_FOUND, "No call is under way that this request could belong to")
 BUSY: Final = RpcError(INTERNAL_ERROR, "Too many requests at once")

@@ -1,7 +1,7 @@
 """An upstream written with the official SDK 2.3: `python -m tests.harness.upstreams.sdk_server [PORT]`.
 
 Without a port it speaks over stdio. It answers both eras, so a hub that probes meets the modern one first.
-Every call of `mark` appends its word to the file named by `MARKS`.
+Every call of `mark` appends its word to the file named by `MARKS`; `wait` appends `waiting`.
 """
 
 import asyncio
@@ -56,7 +56,8 @@ def ship(to: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]
 
 @server.tool(annotations=READ_ONLY)
 async def wait(seconds: float) -> str:
-    """Answer after a while."""
+    """Answer after a while; the beginning is marked."""
+    _write_mark("waiting")
     await asyncio.sleep(seconds)
     return f"waited {seconds:g}"
 
@@ -72,9 +73,13 @@ async def count(to: int, context: Context[Any, Any]) -> int:
 @server.tool()
 def mark(word: str) -> str:
     """Write a word to the list of marks."""
+    _write_mark(word)
+    return word
+
+
+def _write_mark(word: str) -> None:
     with Path(os.environ["MARKS"]).open("a") as marks:
         marks.write(word + "\n")
-    return word
 
 
 @server.tool()

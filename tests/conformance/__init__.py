@@ -1,0 +1,1 @@
+"""The official conformance suite against the hub: `make conformance`, report in docs/conformance.md."""

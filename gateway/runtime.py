@@ -15,7 +15,11 @@ from gateway.pipeline import Pipeline
 from gateway.snapshot import Snapshots
 from gateway.types import SessionRef
 from mcphub.core import aio
+from mcphub.core.env import is_scaled
+from mcphub.core.workers import Workers, new_worker_id
 from upstreams.connections import Connections
+from upstreams.fleet import Fleet
+from upstreams.owners import Owners
 from upstreams.probe import Means
 from upstreams.rowbook import RowBook
 from upstreams.runners.subprocess import SubprocessRunner
@@ -24,24 +28,31 @@ SWEEP_S: Final = 5
 """How often windows of denials that ended are written down, in seconds."""
 
 
+FINISH_S: Final = 5
+"""How long the calls that other workers run on this one's connections may still take when it stops, in seconds."""
+
+
 class Runtime:
     """Started by the server (lifespan, or when it is ready), stopped after the last answer."""
 
     def __init__(self) -> None:
         self.snapshots: Final = Snapshots()
-        self.connections: Final = Connections(_means(), RowBook())
+        self.workers: Final = _workers()
+        self.connections: Final = _connections(self.workers)
         self.denials: Final = Denials(writer().record_soon)
         self.pipeline: Final = Pipeline(self.connections, writer(), self.denials, settings.HUB.limits)
         self.core: Final = Core(self.snapshots, self.connections, self.pipeline)
         self.edge_app: Final = EdgeApp(self.core, EdgeConfig.of(settings.HUB, settings.START.script_name))
-        self.core.sessions = self.edge_app.sessions
+        self.core.news.sessions = self.edge_app.sessions
+        self.connections.on_notice = self.core.news.noticed
         self.edge_app.sessions.on_ended.append(self._session_ended)
         self._sweeper: asyncio.Task[None] | None = None
-        self.snapshots.on_change += (self._follow, self.core.subscriptions.changed)
+        self.snapshots.on_change += (self._follow, self.core.news.lists.changed)
 
     async def start(self) -> None:
         """Load the snapshot and start the enabled upstreams; returns without waiting for any of them."""
         writer().start()
+        await self.workers.start()
         await self.connections.start()
         await self.snapshots.start()
         await self.edge_app.start()
@@ -49,11 +60,13 @@ class Runtime:
 
     async def stop(self) -> None:
         """End every connection and child, then write what the record still owes."""
-        await self.core.subscriptions.stop()
+        await self.core.news.lists.stop()
         self.pipeline.parking.stop()
         await self.edge_app.stop()
         await self.snapshots.stop()
+        await self.workers.finish(FINISH_S)
         await self.connections.stop()
+        await self.workers.stop()
         if self._sweeper is not None:
             await aio.cancel(self._sweeper)
         self.denials.close()
@@ -69,13 +82,34 @@ class Runtime:
             self.denials.sweep()
 
     def _session_ended(self, session: SessionRef) -> None:
-        self.core.subscriptions.forget(session.id)
+        self.core.news.session_ended(session)
         aio.spawn(self.connections.release(session.id), name="release-session")
 
     def _follow(self) -> None:
         self.connections.set_specs(
             spec for snapshot in self.snapshots.orgs.values() for spec in snapshot.specs.values()
         )
+
+
+def _workers() -> Workers:
+    """This process among the web processes that share its database and Redis."""
+    limits = settings.HUB.limits
+    own = new_worker_id()
+    if not is_scaled(settings.HUB):
+        return Workers(own)
+    from channels.layers import get_channel_layer  # Redis costs a quarter of a second that others need not pay
+
+    from mcphub.core.post import ChannelPost
+
+    return Workers(own, ChannelPost(get_channel_layer(), own), ack_s=limits.ack_s, silent_s=limits.silent_s)
+
+
+def _connections(workers: Workers) -> Connections:
+    if workers.alone:
+        return Connections(_means(), RowBook())
+    book = RowBook(workers.own)
+    lease_s = settings.HUB.limits.lease_s
+    return Connections(_means(), book, Fleet(workers, Owners(workers.own, lease_s), book, lease_s))
 
 
 def _means() -> Means:

@@ -67,6 +67,7 @@ TEMPLATES: list[dict[str, Any]] = [
     }
 ]
 
+CHANNEL_LAYERS = env.channel_layers(HUB)
 DATABASES: dict[str, Any] = {"default": env.database(HUB)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from mcphub.core import aio
 from upstreams.errors import RpcError, Unreachable
+from upstreams.fleet import Fleet
 from upstreams.keeper import Keeper
 from upstreams.probe import Means
 from upstreams.reports import Book, Report
@@ -17,11 +18,12 @@ SCAN_S: Final = 1
 class Connections:
     """One per web process. Owns links, processes and their tasks between `start` and `stop`."""
 
-    def __init__(self, means: Means, book: Book) -> None:
+    def __init__(self, means: Means, book: Book, fleet: Fleet | None = None) -> None:
         self.on_notice: Callable[[str, str, str, Mapping[str, Any]], None] = _no_notice
         self.on_catalogue_changed: Callable[[str], None] = _no_change
         self._means = means
         self._book = book
+        self._fleet = fleet
         self._keepers: dict[str, Keeper] = {}
         self._removed: set[str] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -30,6 +32,8 @@ class Connections:
     async def start(self) -> None:
         """Begin to look for due work. Upstreams start when `set_specs` names them."""
         self._scan = aio.spawn(self._scan_due(), name="scan-due-upstreams")
+        if self._fleet is not None:
+            await self._fleet.start(self)
 
     async def stop(self) -> None:
         """End every link and every process. Calls still under way end as `Lost`."""
@@ -39,6 +43,8 @@ class Connections:
         self._keepers.clear()
         await asyncio.gather(*(keeper.close() for keeper in keepers))
         await aio.cancel(*self._ending)
+        if self._fleet is not None:
+            await self._fleet.stop()
         await self._means.runner.close()
 
     def set_specs(self, specs: Iterable[UpstreamSpec]) -> None:
@@ -47,6 +53,8 @@ class Connections:
         self._removed = (self._removed | self._keepers.keys()) - wanted.keys()
         for upstream_id in self._keepers.keys() - wanted.keys():
             self._retire(self._keepers.pop(upstream_id), gone=True)
+            if self._fleet is not None:
+                self._fleet.dropped(upstream_id)
         for spec in wanted.values():
             self._adopt(spec)
 
@@ -59,6 +67,8 @@ class Connections:
         keeper = self._keepers.get(spec.id)
         if keeper is None or keeper.spec.revision < spec.revision:
             keeper = self._adopt(spec)
+        if self._fleet is not None and not keeper.movable:
+            return await self._fleet.call(keeper, exchange)
         return await keeper.call(exchange)
 
     async def subscribe(
@@ -68,16 +78,25 @@ class Connections:
 
         Lasts over lost connections. Returns what the upstream refuses. Raises `UpstreamError`.
         """
-        return await self._adopt(spec).subscribe(client, holder, uris)
+        keeper = self._adopt(spec)
+        if self._fleet is not None and not keeper.movable:
+            return await self._fleet.subscribe(keeper, client, holder, uris)
+        return await keeper.subscribe(client, holder, uris)
 
     async def unsubscribe(self, spec: UpstreamSpec, client: ClientFacts, holder: str, uris: Collection[str]) -> None:
         """Take one `subscribe` back."""
-        if keeper := self._keepers.get(spec.id):
+        keeper = self._keepers.get(spec.id)
+        if keeper is not None and self._fleet is not None and not keeper.movable:
+            await self._fleet.unsubscribe(keeper, client, holder, uris)
+        elif keeper is not None:
             await keeper.unsubscribe(client, holder, uris)
 
     async def lower(self, upstream_id: str, client: ClientFacts, holder: str) -> None:
         """Have the upstream send log messages from `client.log_level` on, if it is connected for this holder."""
-        if keeper := self._keepers.get(upstream_id):
+        keeper = self._keepers.get(upstream_id)
+        if keeper is not None and self._fleet is not None and not keeper.movable:
+            await self._fleet.lower(keeper, client, holder)
+        elif keeper is not None:
             await keeper.lower(client, holder)
 
     def facts(self, upstream_id: str) -> ServerFacts | None:
@@ -95,21 +114,46 @@ class Connections:
         if keeper := self._keepers.get(upstream_id):
             keeper.refresh()
 
-    def restart(self, upstream_id: str) -> None:
+    def restart(self, upstream_id: str, patience_s: float | None = None) -> None:
         """End its connections after a short grace and make new ones."""
         if keeper := self._keepers.get(upstream_id):
-            self._retire(keeper, patience_s=self._means.limits.stop_grace_s)
+            self._retire(keeper, patience_s=self._means.limits.stop_grace_s if patience_s is None else patience_s)
             self._begin(keeper.spec, keeper)
 
     async def release(self, holder: str) -> None:
         """End the connections that belong to one holder (a session that ended, a person without rights)."""
+        if self._fleet is not None:
+            self._fleet.released(holder)
+        else:
+            await self.release_here(holder)
+
+    async def release_here(self, holder: str) -> None:
+        """The same for connections of this process alone."""
         await asyncio.gather(*(keeper.release(holder) for keeper in self._keepers.values()))
 
     def noticed(self, upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
         self.on_notice(upstream_id, holder, method, params)
+        if self._fleet is not None and (keeper := self._keepers.get(upstream_id)) is not None:
+            self._fleet.noticed(keeper, holder, method, params)
+
+    def noticed_here(self, upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
+        """A notification that another process received on a connection that only it has."""
+        self.on_notice(upstream_id, holder, method, params)
 
     def catalogue_changed(self, upstream_id: str) -> None:
         self.on_catalogue_changed(upstream_id)
+
+    def keeper(self, upstream_id: str) -> Keeper | None:
+        """The keeper of an upstream that is switched on."""
+        return self._keepers.get(upstream_id)
+
+    def keepers(self) -> list[Keeper]:
+        """Those of all upstreams that are switched on."""
+        return list(self._keepers.values())
+
+    def give_up(self, upstream_id: str) -> None:
+        """Another process looks after the upstream now: end what is here at once."""
+        self.restart(upstream_id, patience_s=0)
 
     def _adopt(self, spec: UpstreamSpec) -> Keeper:
         keeper = self._keepers.get(spec.id)
@@ -126,7 +170,10 @@ class Connections:
         keeper = self._keepers[spec.id] = Keeper(spec, self._means, self._book, self)
         if before is not None:
             keeper.inherit(before)
-        keeper.start()
+        if self._fleet is not None:
+            self._fleet.tend(keeper)
+        else:
+            keeper.start()
         return keeper
 
     def _retire(self, keeper: Keeper, *, gone: bool = False, patience_s: float | None = None) -> None:
@@ -149,11 +196,16 @@ class Connections:
             await asyncio.sleep(SCAN_S)
             due = await self._book.due()
             for upstream_id, asked_at in due.restart.items():
-                if upstream_id in self._keepers and await self._book.take(upstream_id, "restart", asked_at):
+                if self._looks_after(upstream_id) and await self._book.take(upstream_id, "restart", asked_at):
                     self.restart(upstream_id)
+                    if self._fleet is not None:
+                        self._fleet.restarted(upstream_id)
             for upstream_id, asked_at in due.refresh.items():
-                if upstream_id in self._keepers and await self._book.take(upstream_id, "refresh", asked_at):
+                if self._looks_after(upstream_id) and await self._book.take(upstream_id, "refresh", asked_at):
                     self.refresh(upstream_id)
+
+    def _looks_after(self, upstream_id: str) -> bool:
+        return upstream_id in self._keepers and (self._fleet is None or self._fleet.looks_after(upstream_id))
 
 
 def _no_notice(upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:

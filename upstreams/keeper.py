@@ -61,7 +61,7 @@ class Keeper:
         self._listed = False
 
     def start(self) -> None:
-        """Connect at once and stay connected."""
+        """Connect at once and stay connected, in the one process that looks after the upstream."""
         self._task = self._task or aio.spawn(self._keep(), name=f"keep {self.spec.slug}")
 
     async def call(self, exchange: Exchange) -> Answer:
@@ -82,6 +82,26 @@ class Keeper:
             self._wake.set()
         self.breaker.worked()
         return answer
+
+    @property
+    def running(self) -> bool:
+        """Whether this process has the upstream's health and catalogue in hand."""
+        return self._task is not None
+
+    @property
+    def movable(self) -> bool:
+        """Whether every process may have connections of its own: nothing at the other side depends on which."""
+        return self.facts is not None and self.facts.sessionless
+
+    def recall(self, facts: ServerFacts, *, down: bool) -> None:
+        """Take over what the process that runs the upstream wrote down."""
+        if self._task is None:
+            self.facts = facts
+            self._state = "down" if down else "up"
+
+    def holders(self) -> set[str]:
+        """Whose connections are here."""
+        return {holder for holder, _ in self._connections}
 
     @property
     def failing(self) -> bool:
@@ -268,6 +288,11 @@ class Keeper:
         if await self._book.catalogue(self.spec.id, "", listing):
             self._listener.catalogue_changed(self.spec.id)
         return True
+
+    async def tidy(self) -> None:
+        """What is due now and then where another process looks after the upstream."""
+        await self._watch_on()
+        await self._close_idle()
 
     async def _watch_on(self) -> None:
         """Make the private connections anew that were lost while somebody listens on them."""

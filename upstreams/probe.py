@@ -10,7 +10,7 @@ and greeted with `initialize`. A known era (kept in the upstream's state) skips 
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mcphub.core.limits import Limits
@@ -106,7 +106,7 @@ class Opener:
             return False
         if facts is None:
             return False
-        link.facts = facts
+        link.facts = replace(facts, sessionless=True)
         link.listen()
         return True
 

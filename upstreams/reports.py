@@ -1,6 +1,6 @@
 """What the connections tell the rest of the hub about upstreams, and where they ask what is due."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -29,6 +29,14 @@ class DueWork:
     restart: Mapping[str, datetime]
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the process that runs an upstream found it last."""
+
+    facts: ServerFacts
+    down: bool
+
+
 class Book(Protocol):
     """Where states and catalogues are kept. Failures to write are the book's to log: links live on."""
 
@@ -46,3 +54,6 @@ class Book(Protocol):
 
     async def take(self, upstream_id: str, work: Literal["refresh", "restart"], asked_at: datetime) -> bool:
         """Claim one piece of due work; False when another process has it."""
+
+    async def standing(self, upstream_ids: Collection[str]) -> Mapping[str, Standing]:
+        """What is written of those of them that were ever reached."""

@@ -1,5 +1,6 @@
 """The connections' book, kept in rows: states, catalogues and due work (`upstreams.reports.Book`)."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -8,7 +9,7 @@ from django.db import DatabaseError
 
 from mcphub.core.aio import in_thread
 from upstreams import selectors, services
-from upstreams.reports import DueWork, Listing, Report
+from upstreams.reports import DueWork, Listing, Report, Standing
 
 log = structlog.get_logger(__name__)
 
@@ -16,7 +17,10 @@ NOTHING_DUE = DueWork({}, {})
 
 
 class RowBook:
-    """A database that does not answer costs a log line, never a link."""
+    """A database that does not answer costs a log line, never a link. `worker` is whose reports these are."""
+
+    def __init__(self, worker: str = "") -> None:
+        self._worker = worker
 
     async def report(self, upstream_id: str, report: Report) -> None:
         """See `Book.report`."""
@@ -28,6 +32,7 @@ class RowBook:
                 facts=report.facts,
                 error=report.error,
                 stderr_tail=report.stderr_tail,
+                worker=self._worker,
             )
         except DatabaseError as error:
             log.warning("state_not_kept", upstream=upstream_id, error=type(error).__name__)
@@ -60,3 +65,10 @@ class RowBook:
             return await in_thread(take, upstream_id, asked_at)
         except DatabaseError:
             return False
+
+    async def standing(self, upstream_ids: Collection[str]) -> Mapping[str, Standing]:
+        """See `Book.standing`."""
+        try:
+            return await in_thread(selectors.standing, upstream_ids)
+        except DatabaseError:
+            return {}

@@ -1,11 +1,12 @@
 """What the rest of the hub reads of upstreams: specifications, catalogues, states and due work."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -13,9 +14,17 @@ from django.db.models import Count, Q
 
 from mcphub.core.keyring import KeyringError
 from upstreams.models import CatalogueEntry, Upstream, UpstreamState
+from upstreams.reports import Standing
 from upstreams.risk import Risk
-from upstreams.types import Transport, UpstreamSpec
+from upstreams.types import Era, ServerFacts, Transport, UpstreamSpec
 from upstreams.variables import UndefinedVariable, fill, mentioned_names
+
+SWITCH_OF: Final[Mapping[str, str]] = {
+    "elicitation": "may_elicit",
+    "sampling": "may_sample",
+    "roots": "may_list_roots",
+}
+"""A client's capability → the column that says whether the upstream is offered it."""
 
 log = structlog.get_logger(__name__)
 
@@ -132,6 +141,7 @@ def _spec(row: Upstream) -> UpstreamSpec:
         idempotent=frozenset(row.idempotent),
         payload_mode=row.payload_mode or "redacted",
         aliases=(row.path_alias,) if row.path_alias else (),
+        withheld=frozenset(name for name, switch in SWITCH_OF.items() if not getattr(row, switch)),
     )
 
 
@@ -238,4 +248,21 @@ def due() -> Due:
     return Due(
         refresh={str(upstream): at for upstream, at, _ in asked if at},
         restart={str(upstream): at for upstream, _, at in asked if at},
+    )
+
+
+def standing(upstream_ids: Collection[str]) -> dict[str, Standing]:
+    """How those upstreams were found last that were ever reached."""
+    rows = UpstreamState.objects.filter(pk__in=map(UUID, upstream_ids)).exclude(era="")
+    return {str(row.pk): Standing(_facts(row), row.state == UpstreamState.State.DOWN) for row in rows}
+
+
+def _facts(row: UpstreamState) -> ServerFacts:
+    return ServerFacts(
+        era=cast(Era, row.era),
+        revision=row.protocol,
+        capabilities=row.capabilities,
+        info=row.server_info,
+        instructions=row.instructions,
+        sessionless=row.sessionless,
     )

@@ -87,6 +87,7 @@ def _facts(facts: ServerFacts) -> dict[str, Any]:
         "capabilities": _storable(facts.capabilities),
         "server_info": _storable(facts.info),
         "instructions": _text(facts.instructions)[:INSTRUCTIONS_CHARS],
+        "sessionless": facts.sessionless,
     }
 
 

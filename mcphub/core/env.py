@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from mcphub.core import logs, sources
 from mcphub.core.flags import Flags, StartOptions
+from mcphub.core.keyring import Keyring
 from mcphub.core.limits import Limits
 
 CLOUD_NOTICE_S: Final = 5
@@ -255,4 +256,23 @@ def database(hub: HubSettings) -> dict[str, Any]:
         "PASSWORD": hub.database_password or unquote(url.password or ""),
         "CONN_MAX_AGE": 0,
         "OPTIONS": {**options, "pool": pool, "connect_timeout": 2},
+    }
+
+
+def is_scaled(hub: HubSettings) -> bool:
+    """Whether other web processes may work on the same database."""
+    return bool(hub.redis_url) and hub.database_url.startswith("postgres")
+
+
+def channel_layers(hub: HubSettings) -> dict[str, Any]:
+    """Django's `CHANNEL_LAYERS`: over Redis, encrypted by keys of the ring; in memory without Redis."""
+    if not hub.redis_url:
+        return {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    ring = Keyring(hub.encryption_keys) if hub.encryption_keys else None
+    keys = [ring.key("channel-layer", key_id) for key_id in ring.key_ids] if ring else []
+    return {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [hub.redis_url], "prefix": "mcphub", "symmetric_encryption_keys": keys},
+        }
     }

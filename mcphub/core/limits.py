@@ -31,6 +31,7 @@ class Limits:
     discovery_s: float = 300
     backoff_max_s: float = 60
     sessions: int = 10_000
+    subscriptions: int = 1_000
     session_idle_s: float = 3_600
     session_flush_s: float = 60
     connection_requests: int = 100
@@ -51,6 +52,9 @@ class Limits:
     sign_in_attempts: int = 10
     sign_in_window_s: float = 300
     link_s: float = 900
+    lease_s: float = 30
+    ack_s: float = 2
+    silent_s: float = 10
 
     def override(self, text: str) -> Self:
         """Apply `name=value,name=value`. Raises `ValueError` that names each unknown or bad entry."""

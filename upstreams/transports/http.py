@@ -8,6 +8,7 @@ no session, the envelope in `_meta` and in headers. What arrives on a POST's str
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -168,6 +169,7 @@ class HttpLink:
         """Begin a session. Raises `UpstreamError`."""
         self.era = "handshake"
         facts = opening.handshake_facts(await self._request_once(opening.initialize(self._capabilities)))
+        facts = replace(facts, sessionless=not self._session)
         self._settle("handshake", facts.revision)
         await self.notify("notifications/initialized")
         self.facts = facts

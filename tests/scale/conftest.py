@@ -1,0 +1,84 @@
+"""Two hubs on one PostgreSQL and one Redis."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.harness.hub import ROOT, Hub, servers_file
+from tests.harness.services import PostgreSQL, Redis
+from tests.harness.upstreams import asking_http
+from tests.harness.waiting import until
+
+LEASE_S: Final = 3
+
+
+@dataclass
+class Pair:
+    """Two web processes that know one another only through the database and Redis."""
+
+    hubs: tuple[Hub, Hub]
+    folder: Path
+    redis: Redis
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        return self.hubs[0].port, self.hubs[1].port
+
+    def starts(self) -> list[int]:
+        """Process ids of every start of the counting server so far."""
+        return [int(line) for line in (self.folder / "starts").read_text().split()]
+
+    def marks(self) -> list[str]:
+        """What the waits of the counting server have written."""
+        marks = self.folder / "marks"
+        return marks.read_text().split() if marks.exists() else []
+
+    def owner(self) -> tuple[Hub, Hub]:
+        """The hub below which the counting server runs, and the other one."""
+        running = self.starts()[-1]
+        first, second = self.hubs
+        return (first, second) if running in first.children() else (second, first)
+
+
+def counting(folder: Path) -> dict[str, Any]:
+    """The entry of a servers file for the counting server."""
+    environment = {"STARTS": str(folder / "starts"), "MARKS": str(folder / "marks"), "PYTHONPATH": str(ROOT)}
+    return {
+        "command": sys.executable,
+        "args": ["-m", "tests.harness.upstreams.counting_server"],
+        "env": environment,
+    }
+
+
+@pytest.fixture
+def pair(tmp_path: Path, postgresql: PostgreSQL, redis: Redis) -> Iterator[Pair]:
+    """Two hubs that serve the counting server and, over HTTP with sessions, one that asks; all started and listed."""
+    settings = {
+        "database_url": postgresql.url,
+        "redis_url": redis.url,
+        "data_dir": str(tmp_path / "data"),
+        "limits": f"lease_s={LEASE_S},ack_s=1,silent_s=3",
+    }
+    with asking_http(tmp_path, "handshake") as asking:
+        file = servers_file(tmp_path / "servers.json", {"counting": counting(tmp_path), "asking": {"url": asking}})
+        key = _prepared(Hub(tmp_path / "prepared", **settings), file)
+        hubs = Hub(tmp_path / "one", key=key, **settings), Hub(tmp_path / "two", key=key, **settings)
+        with hubs[0], hubs[1]:
+            for hub in hubs:
+                hub.serve(wait=False)
+            for hub in hubs:
+                until("the hub's readiness", hub.is_ready, 40)
+                hub.until_listed("counting", "asking")
+            yield Pair(hubs, tmp_path, redis)
+
+
+def _prepared(hub: Hub, file: Path) -> str:
+    """Tables, an org with these upstreams, and its owner's key."""
+    hub.manage("migrate", "--verbosity", "0")
+    hub.manage("create_org", "default")
+    hub.manage("import_servers", str(file))
+    return str(hub.manage_json("create_key", "owner", "--org", "default", "--role", "owner")["key"])

@@ -1,6 +1,5 @@
 """The way of a call: decided, recorded, relayed, recorded. Nothing else calls an upstream for a client."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from gateway.types import Reply, Request
 from mcphub.core.clock import epoch_us, monotonic
 from mcphub.core.limits import Limits
 from upstreams.connections import Connections
-from upstreams.errors import ProtocolFault, RpcError, UpstreamError
+from upstreams.errors import Outcome, ProtocolFault, RpcError, UpstreamError
 
 NOUNS: Final = {"tools/call": "tool", "prompts/get": "prompt", "resources/read": "resource"}
 BAD_ANSWERS: Final = RpcError(INVALID_PARAMS, "inputResponses must be an object of results")
@@ -41,10 +40,12 @@ class Pipeline:
 
     async def run(self, request: Request, reply: Reply, reach: Reach, again: Again) -> None:
         """Answer one call. Raises `Unavailable` when its intent cannot be made durable."""
+        early = None
         if rounds.STATE in request.params or rounds.RESPONSES in request.params:
             if request.era == "modern" and rounds.STATE in request.params:
                 await self._retried(request, reply, reach, again)
                 return
+            early = request.params.get(rounds.RESPONSES)
             request = replace(request, params=rounds.without_round(request.params))
         try:
             call = READERS[request.method](request.params, reach)
@@ -57,6 +58,8 @@ class Pipeline:
             self._deny(request, reply, reach, call, intent)
             return
         await self._dialogue.record(intent)
+        if early is not None and request.era == "modern" and self._dialogue.is_modern(call):
+            call = _continued(call, State(intent.call_id), early)
         await self._start(Run(_narrowed(request, call), reply, reach, call, intent, again))
 
     async def _start(self, run: Run) -> None:
@@ -151,7 +154,8 @@ class Pipeline:
             reply.error(unknown(NOUNS.get(request.method, "prompt"), call.shown_as))
             return
         reason: Reason = "approval_pending" if event.effect == "ask" else "denied"
-        failure = Failure(reason, f"Policy does not allow this call: {event.reason}.", "not_sent")
+        before: Outcome = "unknown" if event.kind is Kind.RESUMED else "not_sent"
+        failure = Failure(reason, f"Policy does not allow this call: {event.reason}.", before)
         fail(request, reply, failure, event.call_id)
 
 
@@ -162,8 +166,11 @@ def _narrowed(request: Request, call: Call) -> Request:
     return replace(request, client=rounds.without(request.client, call.spec.withheld))
 
 
-def _continued(call: Call, state: State, answers: Mapping[str, Any]) -> Call:
-    """The call with what the next round adds to its parameters."""
+def _continued(call: Call, state: State, answers: Any) -> Call:
+    """The call with what the next round adds to its parameters.
+
+    Answers that nobody has asked for yet are for a modern upstream to judge.
+    """
     if state.afresh:
         return replace(call, params=rounds.without_round(call.params))
     return replace(call, params=rounds.with_round(call.params, answers, state.theirs))

@@ -36,8 +36,8 @@ class Telling:
         self.bus = InMemorySubscriptionBus()
         self.tools = ["touch", "grow", "publish", "publish_quietly", "say", "mutter", "watched"]
         self.resources = ["news://a", "news://b"]
-        self.sessions: list[Any] = []
-        self.watched: list[tuple[str, Any]] = []
+        self.sessions: dict[str, Any] = {}
+        self.watched: dict[tuple[str, str], Any] = {}
 
     async def list_tools(self, ctx: Any, params: Any) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[types.Tool(name=name, input_schema=OBJECT) for name in self.tools])
@@ -51,38 +51,38 @@ class Telling:
     async def subscribe(self, ctx: Any, params: Any) -> types.EmptyResult:
         if str(params.uri) == "news://b":
             raise MCPError(-32602, "b is not for watching")
-        self.watched.append((str(params.uri), ctx.session))
+        self.watched[str(params.uri), session_of(ctx)] = ctx.session
         return types.EmptyResult()
 
     async def unsubscribe(self, ctx: Any, params: Any) -> types.EmptyResult:
-        self.watched = [each for each in self.watched if each != (str(params.uri), ctx.session)]
+        self.watched.pop((str(params.uri), session_of(ctx)), None)
         return types.EmptyResult()
 
     async def set_level(self, ctx: Any, params: Any) -> types.EmptyResult:
         return types.EmptyResult()
 
     async def call(self, ctx: Any, params: Any) -> types.CallToolResult:
-        if ctx.protocol_version != "2026-07-28" and ctx.session not in self.sessions:
-            self.sessions.append(ctx.session)
+        if ctx.protocol_version != "2026-07-28":
+            self.sessions[session_of(ctx)] = ctx.session
         said = await getattr(self, f"call_{params.name}")(ctx, **(params.arguments or {}))
         return types.CallToolResult(content=[types.TextContent(type="text", text=said or "done")])
 
     async def call_touch(self, ctx: Any, uri: str) -> None:
         await self.bus.publish(ResourceUpdated(uri))
-        for watched, session in self.watched:
+        for (watched, _), session in self.watched.items():
             if watched == uri:
                 await session.send_resource_updated(uri)
 
     async def call_grow(self, ctx: Any, name: str) -> None:
         self.tools.append(name)
         await self.bus.publish(ToolsListChanged())
-        for session in self.sessions:
+        for session in self.sessions.values():
             await session.send_tool_list_changed()
 
     async def call_publish(self, ctx: Any, uri: str) -> None:
         self.resources.append(uri)
         await self.bus.publish(ResourcesListChanged())
-        for session in self.sessions:
+        for session in self.sessions.values():
             await session.send_resource_list_changed()
 
     async def call_publish_quietly(self, ctx: Any, uri: str) -> None:
@@ -96,6 +96,11 @@ class Telling:
 
     async def call_watched(self, ctx: Any) -> str:
         return json.dumps(sorted(uri for uri, _ in self.watched))
+
+
+def session_of(ctx: Any) -> str:
+    """Its id; over stdio there is but one."""
+    return ctx.request.headers["mcp-session-id"] if ctx.request else ""
 
 
 async def without_discovery(ctx: Any, call_next: Any) -> Any:
@@ -148,7 +153,7 @@ async def refusing_discovery(reads: Any, send: Any, writes: Any) -> None:
 def main(era: str, *port: str) -> None:
     server = server_of(era)
     if port:
-        uvicorn.run(server.streamable_http_app(), port=int(port[0]), log_level="warning")
+        uvicorn.run(server.streamable_http_app(), port=int(port[0]), log_level="warning", timeout_graceful_shutdown=0)
     else:
         anyio.run(over_stdio, server, era)
 

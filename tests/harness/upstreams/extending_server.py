@@ -1,7 +1,8 @@
-"""An upstream with extensions, written with the official SDK: `python -m tests.harness.upstreams.extending_server NAME`.
+"""An upstream with extensions over stdio, written with the official SDK.
 
-Over stdio. MCP Apps: the tool `clock` with the app `ui://clock/app.html`, which says NAME. Tasks: the tool `slow`
-begins a task, which asks for a word and ends once it has one, or is cancelled.
+`python -m tests.harness.upstreams.extending_server NAME`. MCP Apps: the tool `clock` with the app
+`ui://clock/app.html`, which says NAME. Tasks: the tool `slow` begins a task, which asks for a word and ends once
+it has one, or is cancelled.
 """
 
 import itertools

@@ -117,7 +117,10 @@ class Core:
         reply.result(found)
         if request.session is not None:
             name = LIST_OF[lists.KIND_OF[request.method]]
-            self.subscriptions.listed(request.session.id, name, digest(opened, request.revision, name))
+            seen = digest(opened, request.revision, name)
+            self.subscriptions.listed(request.session.id, name, seen)
+            if self.sessions is not None:
+                self.sessions.listed(request.session.id, name, seen)
 
     async def _listen(self, request: Request, reply: Reply) -> None:
         """`subscriptions/listen`: the stream stays open until the client leaves or the hub ends it."""

@@ -29,6 +29,7 @@ from gateway.types import Credentials, GatewayCore, NotFound, Route, Unauthentic
 from mcphub.core.aio import cancel, spawn
 from mcphub.core.principal import Principal
 from mcphub.core.strictjson import BadJson, loads
+from mcphub.core.workers import Workers
 
 METHODS: Final = {"streamable": ("POST", "GET", "DELETE"), "sse": ("GET",), "messages": ("POST",)}
 
@@ -38,14 +39,14 @@ log = structlog.get_logger(__name__)
 class EdgeApp:
     """Serves the paths of `gateway.edge.paths` over HTTP for one core."""
 
-    def __init__(self, core: GatewayCore, config: EdgeConfig) -> None:
+    def __init__(self, core: GatewayCore, config: EdgeConfig, workers: Workers) -> None:
         self.config = config
         self.sessions = Sessions(config.limits)
         self._core = core
         self._guard = Guard(config)
         self._sources = Sources(config)
         self._pulse = Pulse(config.limits.keepalive_s)
-        asks = Asks()
+        asks = Asks(workers)
         self._modern = ModernEra(core, self._pulse, asks)
         self._handshake = HandshakeEra(core, self.sessions, self._pulse, asks)
         self._legacy = LegacyWire(core, self._handshake, self._pulse, config)

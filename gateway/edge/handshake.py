@@ -52,9 +52,7 @@ class HandshakeEra:
         session = await self._session(incoming)
         outlet = incoming.outlet
         outlet.sse = True
-        if session.stream is not None:
-            session.stream.dismiss()
-        session.stream = outlet
+        self._sessions.open_stream(session, outlet)
         session.principal = incoming.principal
         outlet.still_allowed = lambda: self._may_listen(incoming, session)
         gone = asyncio.Event()
@@ -162,12 +160,12 @@ class HandshakeEra:
     async def take(self, caller: Caller, session: LiveSession, message: dict[str, Any]) -> None:
         """Act on a notification or a response. Raises `Refused` for a response that the hub never asked for."""
         if "method" not in message:
-            if not self._asks.answer(session.ref.id, message):
+            if not await self._asks.answer(session.ref.id, message):
                 raise refused(400, INVALID_REQUEST, "The hub has sent no request with this id")
             return
         params = message.get("params", {})
         if message["method"] == "notifications/cancelled":
-            session.cancel(params.get("requestId"))
+            self._sessions.cancel(session, params.get("requestId"))
             return
         note = Notification(caller.route, caller.principal, "handshake", message["method"], params, session.ref)
         await self._core.notified(note)

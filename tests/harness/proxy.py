@@ -55,4 +55,4 @@ async def round_robin(*ports: int) -> AsyncIterator[tuple[RoundRobin, str]]:
     """A running proxy in front of these ports, and its URL."""
     proxy = RoundRobin(ports)
     async with await asyncio.start_server(proxy.handle, "127.0.0.1", 0) as server:
-        yield proxy, "http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+        yield proxy, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -16,7 +16,7 @@ DATA_DIR := $(or $(MCPHUB_DATA_DIR),$(CURDIR)/var)
 # A setting that nobody meets: enough for Django's deployment checks of a cloud installation.
 CLOUD := MCPHUB_MODE=cloud MCPHUB_SERVER_URL=https://hub.example MCPHUB_ALLOWED_HOSTS=hub.example \
 	MCPHUB_DATABASE_URL=postgresql://hub@127.0.0.1/hub MCPHUB_REDIS_URL=redis://127.0.0.1:6379/0 \
-	MCPHUB_SIGN_IN=password MCPHUB_RUNNER=bubblewrap \
+	MCPHUB_SIGN_IN=password \
 	MCPHUB_SECRET_KEY=check-only-Zq8vN2rT5yLw9pXc3mKd7sHj4bGf6aEu1oRiQ0tY \
 	MCPHUB_ENCRYPTION_KEYS=check-only-Wm4tB8nQ2kVx7zLp5cYr9dJh3gSf6aEu1oTi
 
@@ -25,10 +25,10 @@ CLOUD := MCPHUB_MODE=cloud MCPHUB_SERVER_URL=https://hub.example MCPHUB_ALLOWED_
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
 
-up: .venv/.ready ## the hub on http://127.0.0.1:8080, its data in ./var
+up: .venv/.runtime ## the hub on http://127.0.0.1:8080, its data in ./var
 	@MCPHUB_DATA_DIR="$(DATA_DIR)" exec $(PYTHON) manage.py up $(ARGS)
 
-dev: .venv/.ready ## the same, started anew whenever a source file changes
+dev: .venv/.runtime ## the same, started anew whenever a source file changes
 	@MCPHUB_DATA_DIR="$(DATA_DIR)" exec .venv/bin/watchfiles \
 		"$(PYTHON) manage.py up $(ARGS)" mcphub audit upstreams policies gateway templates static
 
@@ -64,7 +64,16 @@ dist: .venv/.ready ## wheel, source archive and their checksums in ./dist
 image: ## a container image, mcphub:latest
 	docker build --tag mcphub:latest .
 
-.venv/.ready: pyproject.toml uv.lock
+# The hub alone is a third of the whole; a first `make up` does not wait for the tools of development.
+.venv/.runtime: pyproject.toml uv.lock | .venv/.uv
+	@$(UV) sync --quiet --frozen --inexact --no-dev
+	@touch $@
+
+.venv/.ready: pyproject.toml uv.lock | .venv/.uv
+	@$(UV) sync --quiet --frozen --inexact
+	@touch $@ .venv/.runtime
+
+.venv/.uv:
 	@uv --version >/dev/null 2>&1 || [ -x .venv/bin/uv ] || { \
 		for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 			"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; python=; \
@@ -75,5 +84,3 @@ image: ## a container image, mcphub:latest
 		{ $(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m ensurepip >/dev/null; } && \
 		$(PYTHON) -m pip install --quiet --disable-pip-version-check uv; \
 	}
-	@$(UV) sync --quiet --frozen --inexact
-	@touch $@

@@ -1,25 +1,23 @@
 """The core behind the edge: who asks, what the route opens, and which part answers the method."""
 
-import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from django.conf import settings
 
 from gateway import lists
 from gateway.calls import READERS
-from gateway.eras.levels import LOG_LEVELS
-from gateway.errors import INVALID_PARAMS, METHOD_NOT_FOUND
+from gateway.errors import METHOD_NOT_FOUND
 from gateway.facts import described
 from gateway.mirrored import check_mirrored
+from gateway.news import News
 from gateway.pipeline import Pipeline
 from gateway.relay import SERVER_INFO, encode
 from gateway.router import Reach, reach
-from gateway.sessions import LiveSession, Sessions
+from gateway.sessions import LiveSession
 from gateway.snapshot import Snapshots
-from gateway.subscriptions import LIST_OF, Digests, Standing, Subscriptions, Watch, digest, digests, honoured
+from gateway.subscriptions import LIST_OF, digest
 from gateway.types import Credentials, NotFound, Notification, Reply, Request, Route, Unauthenticated
 from mcphub.accounts.selectors import KeyRecord, touch_key
 from mcphub.accounts.services import rehash_key
@@ -43,9 +41,16 @@ class Core:
         self._snapshots = snapshots
         self._connections = connections
         self._pipeline = pipeline
-        self.sessions: Sessions | None = None
-        self.subscriptions: Final = Subscriptions(self._standing)
+        self.news: Final = News(self._reach_now, connections, settings.HUB.limits)
+        self._waiting: Final[Mapping[str, Callable[[Request, Reply, Reach], Awaitable[None]]]] = {
+            "subscriptions/listen": self.news.listen,
+            "resources/subscribe": self.news.subscribe,
+            "resources/unsubscribe": self.news.unsubscribe,
+            "logging/setLevel": self.news.set_level,
+        }
         self._touched: dict[str, float] = {}
+        self._no_auth = settings.START.no_auth
+        self._single_upstream = settings.START.single_upstream
 
     async def fresh(self) -> None:
         """See `GatewayCore.fresh`."""
@@ -59,14 +64,22 @@ class Core:
         return principal
 
     def _principal(self, credentials: Credentials, source: str) -> Principal:
-        if credentials.scheme == "none" and settings.START.no_auth:
+        if self._no_auth and credentials.scheme == "none":
             return self._open_principal()
-        for public_id in tokens.public_ids_of(credentials.secret):
+        record = self._snapshots.proven.find(credentials.secret) or self._prove(credentials.secret)
+        if record is None or (record.expires_at is not None and record.expires_at <= time.time()):
+            raise Unauthenticated
+        self._touch(record, credentials.secret, source)
+        return record.principal
+
+    def _prove(self, secret: str) -> KeyRecord | None:
+        """The record of this key, found by its id and compared in constant time."""
+        for public_id in tokens.public_ids_of(secret):
             record = self._snapshots.keys.get(public_id)
-            if record is not None and _opens(record, credentials.secret):
-                self._touch(record, credentials.secret, source)
-                return record.principal
-        raise Unauthenticated
+            if record is not None and tokens.matches(secret, record.digest, record.digest_key_id):
+                self._snapshots.proven.keep(secret, record)
+                return record
+        return None
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """See `GatewayCore.handle`."""
@@ -75,10 +88,8 @@ class Core:
             if opened.snapshot.catalogue.mirrors and request.era == "modern":
                 check_mirrored(request, opened)
             await self._pipeline.run(request, reply, opened, self._again)
-        elif request.method == LISTEN:
-            await self._listen(request, reply)
-        elif request.method == SET_LEVEL:
-            await self._set_level(request, reply)
+        elif (wait := self._waiting.get(request.method)) is not None:
+            await wait(request, reply, opened)
         elif (method := self._methods.get(request.method)) is not None:
             method(self, request, reply, opened)
         else:
@@ -88,7 +99,10 @@ class Core:
         snapshot = self._snapshots.orgs.get(principal.org.id)
         if snapshot is None:
             raise NotFound
-        return reach(snapshot, principal, route, client, settings.START.single_upstream)
+        return reach(snapshot, principal, route, client, self._single_upstream)
+
+    def _reach_now(self, principal: Principal, route: Route, client: ClientFacts) -> Reach:
+        return self._reach(self._now(principal), route, client)
 
     def _again(self, request: Request) -> Reach:
         """What `request` may reach by now, a wait later. Raises `NotFound` when its key has ended."""
@@ -118,48 +132,9 @@ class Core:
         if request.session is not None:
             name = LIST_OF[lists.KIND_OF[request.method]]
             seen = digest(opened, request.revision, name)
-            self.subscriptions.listed(request.session.id, name, seen)
-            if self.sessions is not None:
-                self.sessions.listed(request.session.id, name, seen)
-
-    async def _listen(self, request: Request, reply: Reply) -> None:
-        """`subscriptions/listen`: the stream stays open until the client leaves or the hub ends it."""
-        wanted = honoured(request.params)
-        stamp = {"_meta": {SUBSCRIPTION_ID: request.id}}
-
-        def look() -> Digests:
-            return digests(self._reach(self._now(request.principal), request.route, request.client), request.revision)
-
-        now = look()
-        watch = Watch(look, lambda method: reply.notify(method, stamp), {name: now[name] for name in wanted})
-        reply.notify(
-            "notifications/subscriptions/acknowledged",
-            {"notifications": {f"{name}ListChanged": True for name in wanted}, **stamp},
-        )
-        self.subscriptions.add(watch)
-        try:
-            await asyncio.Future()
-        finally:
-            self.subscriptions.discard(watch)
-
-    async def _set_level(self, request: Request, reply: Reply) -> None:
-        """`logging/setLevel`: kept with the session, for every worker. Raises `Unavailable`."""
-        level = request.params.get("level")
-        if not isinstance(level, str) or level not in LOG_LEVELS:
-            reply.error(RpcError(INVALID_PARAMS, f"level must be one of {', '.join(LOG_LEVELS)}"))
-            return
-        if self.sessions is not None and request.session is not None:
-            await self.sessions.set_log_level(request.session.id, level)
-        reply.result(b"{}")
-
-    def _standing(self) -> Iterable[Standing]:
-        """The handshake sessions whose stream is open here."""
-        for session in self.sessions.listening() if self.sessions else ():
-            yield session.ref.id, partial(self._look, session), partial(_push, session)
-
-    def _look(self, session: LiveSession) -> Digests:
-        opened = self._reach(self._now(session.principal), session.route, session.ref.client)
-        return digests(opened, session.ref.revision)
+            self.news.lists.listed(request.session.id, name, seen)
+            if self.news.sessions is not None:
+                self.news.sessions.listed(request.session.id, name, seen)
 
     def _now(self, principal: Principal) -> Principal:
         """The principal as the snapshot has it now: roles may have changed since the stream was opened."""
@@ -213,11 +188,6 @@ class Core:
             aio.spawn(aio.in_thread(touch_key, record.id, source), name="touch-key")
             if tokens.needs_rehash(record.digest_key_id):
                 aio.spawn(aio.in_thread(rehash_key, record.id, secret), name="rehash-key")
-
-
-def _opens(record: KeyRecord, secret: str) -> bool:
-    unexpired = record.expires_at is None or record.expires_at > time.time()
-    return tokens.matches(secret, record.digest, record.digest_key_id) and unexpired
 
 
 def _push(session: LiveSession, method: str) -> None:

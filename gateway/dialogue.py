@@ -29,7 +29,7 @@ from mcphub.core.clock import epoch_us
 from mcphub.core.limits import Limits
 from upstreams.connections import Connections
 from upstreams.errors import ProtocolFault, RpcError, TooLarge
-from upstreams.transports.envelope import offered
+from upstreams.transports.envelope import BRIDGED, offered
 from upstreams.types import Answer, Sink
 
 URL_REQUIRED: Final = -32042
@@ -59,10 +59,14 @@ class Dialogue:
         """Whether an upstream of the handshake era may ask this modern client something."""
         if request.era != "modern" or not request.client.capabilities:
             return False
-        facts = self.connections.facts(call.spec.id)
-        if facts is not None and facts.era == "modern":
+        if self.is_modern(call):
             return False
-        return bool(offered(request.client, holder_of(request, call)))
+        return any(name in BRIDGED for name in offered(request.client, holder_of(request, call.spec)))
+
+    def is_modern(self, call: Call) -> bool:
+        """Whether the call's upstream is known to speak the modern era."""
+        facts = self.connections.facts(call.spec.id)
+        return facts is not None and facts.era == "modern"
 
     def sink(self, run: Run) -> Sink:
         """Where the questions of a handshake upstream go."""

@@ -42,8 +42,39 @@ def _capabilities(reach: Reach, known: Mapping[str, ServerFacts | None]) -> dict
         for name in ("tools", "prompts", "resources")
         if name in declared or name in listed or not reach.own_names
     }
+    if "resources" in offered and any(_watches(facts) for facts in known.values()):
+        offered["resources"]["subscribe"] = True
     offered.update({name: {} for name in ("completions", "logging") if name in declared})
+    if extensions := _extensions(known):
+        offered["extensions"] = extensions
     return offered
+
+
+def _watches(facts: ServerFacts | None) -> bool:
+    said = facts.capabilities.get("resources") if facts else None
+    return isinstance(said, Mapping) and said.get("subscribe") is True
+
+
+def _extensions(known: Mapping[str, ServerFacts | None]) -> dict[str, Any]:
+    """Every extension of every upstream; where two say different things of one, what both say."""
+    united: dict[str, Any] = {}
+    for _, facts in sorted(known.items()):
+        said = facts.capabilities.get("extensions") if facts else None
+        for name, settings in said.items() if isinstance(said, Mapping) else ():
+            united[name] = unite(united[name], settings) if name in united else settings
+    return united
+
+
+def unite(one: Any, other: Any) -> Any:
+    """The settings of an extension on two servers as those of one: members and entries of both; else the first's."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        merged = {**other, **one}
+        return {
+            name: unite(one[name], other[name]) if name in one and name in other else merged[name] for name in merged
+        }
+    if isinstance(one, list) and isinstance(other, list):
+        return [*one, *(entry for entry in other if entry not in one)]
+    return one
 
 
 def _server_info(reach: Reach, known: Mapping[str, ServerFacts | None]) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from upstreams.types import ClientFacts
 FAIR_SHARE: Final = 10
 """One principal may hold this part (1/n) of all parked calls."""
 
+HANDSHAKE_ONLY: Final = frozenset({"notifications/elicitation/complete"})
+"""What an upstream may send in the middle of a call that 2026-07-28 does not know."""
+
 FULL: Final = RpcError(INTERNAL_ERROR, "Too many calls wait for a person")
 BROKEN: Final = RpcError(INTERNAL_ERROR, "Internal error")
 CANCELLED: Final = RpcError(REQUEST_CANCELLED, "The call was ended by the hub")
@@ -75,7 +78,7 @@ class ParkedCall:
 
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
         """Reaches the client only while it is there: a parked call has no stream."""
-        if self._reply is not None:
+        if self._reply is not None and method not in HANDSHAKE_ONLY:
             self._reply.notify(method, params)
 
     async def ask(self, method: str, params: Mapping[str, Any]) -> Told:

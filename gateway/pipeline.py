@@ -1,6 +1,5 @@
 """The way of a call: decided, recorded, relayed, recorded. Nothing else calls an upstream for a client."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -47,10 +46,12 @@ class Pipeline:
 
     async def run(self, request: Request, reply: Reply, reach: Reach, again: Again) -> None:
         """Answer one call. Raises `Unavailable` when its intent cannot be made durable."""
+        early = None
         if rounds.STATE in request.params or rounds.RESPONSES in request.params:
             if request.era == "modern" and rounds.STATE in request.params:
                 await self._retried(request, reply, reach, again)
                 return
+            early = request.params.get(rounds.RESPONSES)
             request = replace(request, params=rounds.without_round(request.params))
         try:
             call = READERS[request.method](request.params, reach)
@@ -63,6 +64,8 @@ class Pipeline:
             self._deny(request, reply, reach, call, intent)
             return
         await self._dialogue.record(intent)
+        if early is not None and request.era == "modern" and self._dialogue.is_modern(call):
+            call = _continued(call, State(intent.call_id), early)
         await self._start(Run(_narrowed(request, call), reply, reach, call, intent, again))
 
     async def _start(self, run: Run) -> None:
@@ -96,19 +99,22 @@ class Pipeline:
         """The client comes again with answers: decided anew, and on with the same call."""
         try:
             state = rounds.unseal(request)
-            if state.parked not in ("", self._handing.own):
-                await self._hand_over(request, reply, state)
-                return
-            call = READERS[request.method](request.params, reach)
         except rounds.BadState:
             reply.error(rounds.BAD_STATE)
             return
+        if state.parked not in ("", self._handing.own):
+            await self._hand_over(request, reply, state)
+            return
+        parked = self.parking.find(state.call_id) if state.parked else None
+        try:
+            call = READERS[request.method](request.params, reach)
         except Refused as refused:
+            if parked is not None:
+                self.parking.drop(parked)
             reply.error(refused.error)
             return
         decision = reach.decide(call.target, lambda: call.arguments)
         event = intent_of(request, call, decision, state.call_id)
-        parked = self.parking.find(state.call_id) if state.parked else None
         if decision.effect != "allow":
             if parked is not None:
                 self.parking.drop(parked)
@@ -177,8 +183,11 @@ def _narrowed(request: Request, call: Call) -> Request:
     return replace(request, client=rounds.without(request.client, call.spec.withheld))
 
 
-def _continued(call: Call, state: State, answers: Mapping[str, Any]) -> Call:
-    """The call with what the next round adds to its parameters."""
+def _continued(call: Call, state: State, answers: Any) -> Call:
+    """The call with what the next round adds to its parameters.
+
+    Answers that nobody has asked for yet are for a modern upstream to judge.
+    """
     if state.afresh:
         return replace(call, params=rounds.without_round(call.params))
     return replace(call, params=rounds.with_round(call.params, answers, state.theirs))

@@ -135,9 +135,9 @@ def needs_of(raw: bytes) -> Needs | None:
 
 
 def _is_request(value: Any) -> bool:
-    return (
-        isinstance(value, dict) and value.get("method") in CAPABILITY_OF and isinstance(value.get("params", {}), dict)
-    )
+    if not isinstance(value, dict) or not isinstance(value.get("params", {}), dict):
+        return False
+    return isinstance(value.get("method"), str) and value["method"] in CAPABILITY_OF
 
 
 def pages_of(data: Any) -> dict[str, dict[str, Any]]:

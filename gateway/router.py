@@ -8,7 +8,7 @@ from gateway.catalogue import Entry
 from gateway.snapshot import OrgSnapshot
 from gateway.types import NotFound, Route
 from gateway.views import unwrap
-from mcphub.core.principal import Principal
+from mcphub.core.principal import NO_ATTRIBUTES, Principal
 from policies.engine import attributes_read, decide, gate, listing, view_facts
 from policies.facts import client_facts, request_for
 from policies.types import KINDS, CallRequest, Decision, Kind, Listing, Risk, Target
@@ -46,7 +46,7 @@ class Reach:
             self.principal,
             target,
             facts=self.snapshot.facts_of(self.principal),
-            client=client_facts(self.client),
+            client=client_facts(self.client) if self.snapshot.ruleset.reads_client else NO_ATTRIBUTES,
             arguments=arguments,
         )
 

@@ -1,6 +1,5 @@
 """One allowed call on its way, and how it ends toward its client and in the record."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,8 @@ from mcphub.core.clock import epoch_us
 from mcphub.core.ids import new_call_id
 from policies.types import Decision
 from upstreams.errors import RpcError
-from upstreams.types import Answer, Exchange, Sink
+from upstreams.transports import wire
+from upstreams.types import Answer, Exchange, Sink, UpstreamSpec
 
 RESOURCE_NOT_FOUND = -32002
 """What handshake revisions say where 2026-07-28 says invalid parameters."""
@@ -47,11 +47,13 @@ class Run:
             params=params,
             sink=sink,
             client=request.client,
-            holder=holder_of(request, call),
+            holder=holder_of(request, call.spec),
             progress=request.progress_token is not None,
             resend=call.resend,
             call_id=self.intent.call_id,
             trace=request.trace,
+            caller=request.principal.id,
+            log_level=request.client.log_level or (None if request.era == "modern" else ""),
         )
 
     def answered(self, answer: Answer) -> Ended:
@@ -115,13 +117,13 @@ def fail(request: Request, reply: Reply, failure: Failure, call_id: str) -> None
 
 def encode_arguments(arguments: Mapping[str, Any]) -> bytes:
     """JSON text of arguments as the record keeps them."""
-    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":")).encode() if arguments else b""
+    return wire.encode(arguments) if arguments else b""
 
 
-def holder_of(request: Request, call: Call) -> str:
-    """The sharing scope of the connection that the call runs on (DESIGN §5, connections)."""
-    if call.spec.sharing == "per-user":
+def holder_of(request: Request, spec: UpstreamSpec) -> str:
+    """The sharing scope of the connection that a request runs on (DESIGN §5, connections)."""
+    if spec.sharing == "per-user":
         return request.principal.id
-    if call.spec.sharing == "per-session":
+    if spec.sharing == "per-session":
         return request.session.id if request.session else request.principal.id
     return ""

@@ -45,16 +45,16 @@ class Runtime:
         handing = Handing(self.workers)
         self.pipeline: Final = Pipeline(self.connections, writer(), self.denials, settings.HUB.limits, handing)
         self.core: Final = Core(self.snapshots, self.connections, self.pipeline)
-        self.edge_app: Final = EdgeApp(
-            self.core, EdgeConfig.of(settings.HUB, settings.START.script_name), self.workers
-        )
-        self.core.sessions = self.edge_app.sessions
+        config = EdgeConfig.of(settings.HUB, settings.START.script_name)
+        self.edge_app: Final = EdgeApp(self.core, config, self.workers)
+        self.core.news.sessions = self.edge_app.sessions
+        self.connections.on_notice = self.core.news.noticed
         handing.answer_with(self.core.handle)
         if not self.workers.alone:
-            self.neighbours = Neighbours(self.workers, self.edge_app.sessions, self.core.subscriptions)
+            Neighbours(self.workers, self.edge_app.sessions, self.core.news)
         self.edge_app.sessions.on_ended.append(self._session_ended)
         self._sweeper: asyncio.Task[None] | None = None
-        self.snapshots.on_change += (self._follow, self.core.subscriptions.changed)
+        self.snapshots.on_change += (self._follow, self.core.news.lists.changed)
 
     async def start(self) -> None:
         """Load the snapshot and start the enabled upstreams; returns without waiting for any of them."""
@@ -67,7 +67,7 @@ class Runtime:
 
     async def stop(self) -> None:
         """End every connection and child, then write what the record still owes."""
-        await self.core.subscriptions.stop()
+        await self.core.news.lists.stop()
         self.pipeline.parking.stop()
         await self.edge_app.stop()
         await self.snapshots.stop()
@@ -89,7 +89,7 @@ class Runtime:
             self.denials.sweep()
 
     def _session_ended(self, session: SessionRef) -> None:
-        self.core.subscriptions.forget(session.id)
+        self.core.news.session_ended(session)
         aio.spawn(self.connections.release(session.id), name="release-session")
 
     def _follow(self) -> None:

@@ -16,6 +16,7 @@ from django.db import DatabaseError
 
 from gateway.catalogue import Catalogue, Entry
 from gateway.errors import STORAGE_UNAVAILABLE
+from gateway.proven import ProvenKeys
 from gateway.types import Unavailable
 from gateway.views import View
 from mcphub.accounts import selectors as accounts
@@ -95,7 +96,9 @@ class Snapshots:
         self.orgs: Mapping[str, OrgSnapshot] = {}
         self.by_slug: Mapping[str, OrgSnapshot] = {}
         self.keys: Mapping[str, KeyRecord] = {}
+        self.proven = ProvenKeys()
         self.on_change: list[Callable[[], None]] = []
+        self._stale_s = settings.HUB.limits.snapshot_stale_s
         self._confirmed_at = float("-inf")
         self._seen = 0
         self._wake = asyncio.Event()
@@ -118,7 +121,7 @@ class Snapshots:
 
     def is_loaded(self) -> bool:
         """Whether the snapshot is complete and confirmed recently enough to decide by it."""
-        return clock.monotonic() - self._confirmed_at < settings.HUB.limits.snapshot_stale_s
+        return clock.monotonic() - self._confirmed_at < self._stale_s
 
     async def fresh(self) -> None:
         """Wait until every change that this process has announced is in force. Raises `Unavailable`."""
@@ -130,7 +133,7 @@ class Snapshots:
     async def _caught_up(self, wanted: int) -> None:
         self._wake.set()
         try:
-            async with asyncio.timeout(settings.HUB.limits.snapshot_stale_s), self._fresh:
+            async with asyncio.timeout(self._stale_s), self._fresh:
                 await self._fresh.wait_for(lambda: self._seen >= wanted)
         except TimeoutError:
             self._confirmed_at = float("-inf")
@@ -166,6 +169,7 @@ class Snapshots:
     def _swap(self, orgs: Mapping[str, OrgSnapshot]) -> None:
         self.orgs = MappingProxyType(dict(orgs))
         self.by_slug = MappingProxyType({snapshot.org.slug: snapshot for snapshot in orgs.values()})
+        self.proven.clear()
         self.keys = MappingProxyType({key.public_id: key for snapshot in orgs.values() for key in snapshot.keys})
         for tell in self.on_change:
             tell()

@@ -20,6 +20,7 @@ from mcphub.core import memory  # noqa: E402
 from mcphub.front import Front, answer  # noqa: E402
 
 pages: Final = Front(django)
+PREFIX: Final = settings.START.path_prefix
 
 _starting: "asyncio.Task[None] | None" = None
 
@@ -48,12 +49,12 @@ async def stop() -> None:
 
 def below_prefix(scope: Scope) -> Scope | None:
     """The scope with its path below the hub's prefix; None when it lies elsewhere."""
-    path, prefix = scope["path"], settings.START.path_prefix
-    if not prefix:
+    path = scope["path"]
+    if not PREFIX:
         return scope
-    if path != prefix and not path.startswith(prefix + "/"):
+    if path != PREFIX and not path.startswith(PREFIX + "/"):
         return None
-    return {**scope, "path": path[len(prefix) :] or "/"}
+    return {**scope, "path": path[len(PREFIX) :] or "/"}
 
 
 async def http(scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,11 +14,7 @@ from mcphub.core.flags import StartOptions
 
 TAG: Final = "mcphub"
 METHODS: Final = ("dev", "password", "google", "github", "oidc")
-PROVIDERS: Final = {
-    "google": ("google_client_id", "google_client_secret"),
-    "github": ("github_client_id", "github_client_secret"),
-    "oidc": ("oidc_issuer", "oidc_client_id", "oidc_client_secret"),
-}
+LATER: Final = frozenset({"google", "github", "oidc"})
 SECRET_CHARS: Final = 32
 KEY_CHARS: Final = 16
 KNOWN_SECRETS: Final = (
@@ -50,10 +46,8 @@ def _sign_in(hub: HubSettings, start: StartOptions) -> Iterator[CheckMessage]:
         )
     for method in sorted(set(hub.sign_in) - set(METHODS)):
         yield _error(3, f"MCPHUB_SIGN_IN names {method!r}.", f"Use some of {', '.join(METHODS)}.")
-    for method, names in PROVIDERS.items():
-        missing = [f"MCPHUB_{name.upper()}" for name in names if not getattr(hub, name)]
-        if method in hub.sign_in and missing:
-            yield _error(4, f"Sign-in by {method} is not complete.", f"Set {', '.join(missing)}.")
+    for method in sorted(set(hub.sign_in) & LATER):
+        yield _error(4, f"Sign-in by {method} is not part of this version.", "Set MCPHUB_SIGN_IN=password.")
 
 
 def _secrets(hub: HubSettings, start: StartOptions) -> Iterator[CheckMessage]:
@@ -94,14 +88,23 @@ def _cloud(hub: HubSettings, start: StartOptions) -> Iterator[CheckMessage]:
         )
     if not hub.redis_url:
         yield _error(10, "Cloud mode needs Redis.", "Set MCPHUB_REDIS_URL=redis://host:6379/0.")
-    if hub.runner == "subprocess":
+    if hub.allow_stdio or hub.runner == "subprocess":
         yield _error(
             11,
-            "MCPHUB_RUNNER=subprocess does not isolate commands, which cloud mode asks for.",
-            "Set MCPHUB_RUNNER to bubblewrap or e2b, or leave it on auto.",
+            "Cloud mode runs commands only where something isolates them, and this version isolates none.",
+            "Leave MCPHUB_ALLOW_STDIO and MCPHUB_RUNNER out.",
         )
     if not hub.server_url:
         yield _error(12, "Cloud mode needs the hub's public address.", "Set MCPHUB_SERVER_URL=https://….")
+
+
+def _runner(hub: HubSettings, start: StartOptions) -> Iterator[CheckMessage]:
+    if hub.runner in ("bubblewrap", "e2b"):
+        yield _error(
+            15,
+            f"The runner {hub.runner} is not part of this version, and nothing may run in its place.",
+            "Leave MCPHUB_RUNNER out, and MCPHUB_ALLOW_STDIO=false where plain subprocesses will not do.",
+        )
 
 
 def _open_mode(hub: HubSettings, start: StartOptions) -> Iterator[CheckMessage]:
@@ -124,7 +127,7 @@ def _address(hub: HubSettings, start: StartOptions) -> Iterator[CheckMessage]:
         )
 
 
-CHECKS: Final[Sequence[Check]] = (_sign_in, _secrets, _cloud, _open_mode, _address)
+CHECKS: Final[Sequence[Check]] = (_sign_in, _secrets, _cloud, _runner, _open_mode, _address)
 
 
 def _error(number: int, words: str, fix: str) -> Error:

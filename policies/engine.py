@@ -34,12 +34,15 @@ class RuleSet:
     limits: Limits = DEFAULT_LIMITS
     index: Index = field(init=False, repr=False)
     attributes: frozenset[tuple[str, ...]] = field(init=False)
+    reads_client: bool = field(init=False)
     plans: dict[_PlanKey, Plan] = field(init=False, repr=False, default_factory=dict)
     shared: dict[Plan, Plan] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", Index(self.entries))
         object.__setattr__(self, "attributes", _attributes(self.entries))
+        conditions = (entry.condition for entry in self.entries)
+        object.__setattr__(self, "reads_client", any(one is not None and one.reads_client for one in conditions))
 
     def plan(self, request: CallRequest) -> Plan:
         """The plan for a request, remembered; names chosen by clients (URIs) cannot make the memory grow on."""

@@ -70,6 +70,9 @@ class UpstreamForm(OneOrgForm):
             "args",
             "sharing",
             "trusted",
+            "may_elicit",
+            "may_sample",
+            "may_list_roots",
             "idempotent",
             "payload_mode",
             "connect_s",
@@ -83,6 +86,9 @@ class UpstreamForm(OneOrgForm):
             "url": "URL",
             "args": "Arguments",
             "sharing": "Connections",
+            "may_elicit": "May ask people for input",
+            "may_sample": "May ask clients for a model's answer",
+            "may_list_roots": "May ask clients for their folders",
             "payload_mode": "Arguments in the audit",
             "idempotent": "Idempotent tools",
             "egress_allow": "Allowed private hosts",
@@ -94,6 +100,7 @@ class UpstreamForm(OneOrgForm):
         }
         help_texts: ClassVar[dict[str, str]] = {
             "slug": "Stands before its tools: <code>slug__tool</code>.",
+            "sharing": "On a connection for everybody a server of the handshake era can ask nobody anything.",
             "trusted": "Believe its annotations, also where they make a tool look less dangerous.",
         }
 

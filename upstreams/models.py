@@ -56,6 +56,7 @@ class Upstream(Versioned):
     Times are seconds; an empty one means the installation's limit of that name, and 0 switches heartbeat or
     discovery off. `revision` rises by itself when a running connection would have to be made anew.
     `source` is the path of the servers file that the row comes from; "" when people edit it here.
+    `may_elicit`, `may_sample` and `may_list_roots` say what it may ask of the client whose call it serves.
     `disabled_tools` are original names that start out switched off when they are first seen.
     """
 
@@ -94,6 +95,9 @@ class Upstream(Versioned):
     discovery_s = models.FloatField(null=True, blank=True)
     payload_mode = models.CharField(max_length=8, choices=PayloadChoice, default=PayloadChoice.DEFAULT, blank=True)
     trusted = models.BooleanField(default=False)
+    may_elicit = models.BooleanField(default=True, db_default=True)
+    may_sample = models.BooleanField(default=True, db_default=True)
+    may_list_roots = models.BooleanField(default=True, db_default=True)
     idempotent = models.JSONField(default=list, blank=True)
     disabled_tools = models.JSONField(default=list, blank=True)
     egress_allow = models.JSONField(default=list, blank=True)

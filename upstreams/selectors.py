@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 import structlog
@@ -18,6 +18,13 @@ from upstreams.reports import Standing
 from upstreams.risk import Risk
 from upstreams.types import Era, ServerFacts, Transport, UpstreamSpec
 from upstreams.variables import UndefinedVariable, fill, mentioned_names
+
+SWITCH_OF: Final[Mapping[str, str]] = {
+    "elicitation": "may_elicit",
+    "sampling": "may_sample",
+    "roots": "may_list_roots",
+}
+"""A client's capability → the column that says whether the upstream is offered it."""
 
 log = structlog.get_logger(__name__)
 
@@ -134,6 +141,7 @@ def _spec(row: Upstream) -> UpstreamSpec:
         idempotent=frozenset(row.idempotent),
         payload_mode=row.payload_mode or "redacted",
         aliases=(row.path_alias,) if row.path_alias else (),
+        withheld=frozenset(name for name, switch in SWITCH_OF.items() if not getattr(row, switch)),
     )
 
 

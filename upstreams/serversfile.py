@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from mcphub.core.strictjson import BadJson, loads
 from upstreams import variables
-from upstreams.models import TransportChoice
+from upstreams.models import SharingChoice, TransportChoice
 from upstreams.selectors import stdio_allowed
 
 TRANSPORTS: Final[Mapping[str, str]] = {
@@ -33,6 +33,7 @@ KNOWN: Final = frozenset(
         "disabledTools",
         "disabled",
         "oauth",
+        "sharing",
         "description",
     }
 )
@@ -186,6 +187,7 @@ def fields_of(reader: EntryReader, environment: Mapping[str, str], trust_hosts: 
         "headers": reader.pairs("headers"),
         "oauth": _oauth(reader),
         "disabled_tools": reader.texts("disabledTools"),
+        "sharing": _sharing(reader),
         "enabled": entry.get("disabled") is not True,
     }
     reader.warnings += [Remark(f"{reader.place}.{key}", "is not used") for key in entry if key not in KNOWN]
@@ -213,6 +215,14 @@ def _transport(reader: EntryReader) -> str:
     if (transport == "stdio") == bool(url) and bool(command) != bool(url):
         reader.fault(key, f"“{named}” does not go with “{'url' if url else 'command'}”")
     return transport
+
+
+def _sharing(reader: EntryReader) -> str:
+    named = reader.text("sharing")
+    if named not in SharingChoice.values:
+        reader.fault("sharing", f"unknown “{named}”; use {', '.join(filter(None, SharingChoice.values))}")
+        return ""
+    return named
 
 
 def _oauth(reader: EntryReader) -> dict[str, Any]:

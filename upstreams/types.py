@@ -74,7 +74,8 @@ class Exchange:
     `params` carries no reserved `_meta` keys and no progress token; the connection adds what the
     upstream's era needs. `holder` is the sharing scope: "" (shared), a principal id, or a session id.
     `resend` marks what may be sent twice: lists, reads, and tools that the operator marked idempotent.
-    `caller` is the principal's id, "" for the hub's own requests.
+    `caller` is the principal's id, "" for the hub's own requests; `log_level` the least severe log message that the
+    sink takes, "" for whatever is sent, None for none.
     """
 
     method: str
@@ -87,6 +88,7 @@ class Exchange:
     call_id: str = ""
     trace: Mapping[str, str] = field(default_factory=dict)
     caller: str = ""
+    log_level: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

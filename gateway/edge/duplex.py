@@ -23,8 +23,8 @@ log = structlog.get_logger(__name__)
 class Duplex:
     """A conversation: it begins with `initialize` and ends with its connection.
 
-    Each request is a task of its own; the answer goes out on `line` when it is ready. `on_over` is called when the
-    connection should be closed from this side.
+    Each request after that is a task of its own; the answer goes out on `line` when it is ready. `on_over` is called
+    when the connection should be closed from this side.
     """
 
     def __init__(self, era: HandshakeEra, caller: Caller, line: Line, on_over: Callable[[], None]) -> None:
@@ -39,8 +39,10 @@ class Duplex:
     async def take(self, message: Any, size: int) -> None:
         """Act on one message, or begin to. Raises `Refused` for what is none, or comes out of turn."""
         kind = kind_of(message)
-        if kind == "request":
+        if kind == "request" and self._session is not None:
             self._begin(message, size)
+        elif kind == "request":
+            await self._request(message, size)
         elif self._session is None:
             raise refused(400, INVALID_REQUEST, "The conversation begins with initialize")
         else:

@@ -19,7 +19,7 @@ class Line(Protocol):
 
     @property
     def crowded(self) -> bool:
-        """Whether so much waits for the reader that news had better not be added to it."""
+        """Whether so much waits for the client that news had better not be added to it."""
 
     def event(self, message: bytes) -> None:
         """Send one JSON-RPC message."""

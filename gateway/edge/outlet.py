@@ -154,5 +154,6 @@ class Outlet:
 
     def release(self) -> None:
         """The response is over."""
+        self.on_leave = None  # it leads to the reply and back here: a cycle that only the collector would end
         if self._watcher is not None:
             self._watcher.cancel()

@@ -101,7 +101,7 @@ class Socket:
 
     @property
     def crowded(self) -> bool:
-        """Whether so much waits for the reader that news had better not be added to it."""
+        """Whether so much waits for the client that news had better not be added to it."""
         return self._frames.crowded
 
     def event(self, message: bytes) -> None:

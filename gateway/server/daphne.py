@@ -160,7 +160,7 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # Daphne is untyped
 
     def application_ended(self, done: "asyncio.Future[None]") -> None:
         """A response that it left without an end is none: the client must not wait for the rest."""
-        if not self.finished and not done.cancelled() and done.exception() is None:
+        if not (self.finished or self._disconnected or done.cancelled() or done.exception()):
             self.channel.transport.abortConnection()
 
     async def writable(self) -> None:

@@ -143,18 +143,21 @@ def _is_news_stream(scope: Scope) -> bool:
 def sliced(send: Send) -> Send:
     """`send` that passes large bodies on in slices, so that backpressure and write limits see progress."""
 
-    async def send_sliced(message: Message) -> None:
-        body = message.get("body", b"")
-        if len(body) <= SLICE_BYTES:
-            await send(message)
-            return
-        last = (len(body) - 1) // SLICE_BYTES * SLICE_BYTES
-        for start in range(0, last, SLICE_BYTES):
-            part = body[start : start + SLICE_BYTES]
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({**message, "body": body[last:]})
+    def send_sliced(message: Message) -> Awaitable[None]:
+        if len(message.get("body", b"")) <= SLICE_BYTES:
+            return send(message)
+        return _send_slices(send, message)
 
     return send_sliced
+
+
+async def _send_slices(send: Send, message: Message) -> None:
+    body = message["body"]
+    last = (len(body) - 1) // SLICE_BYTES * SLICE_BYTES
+    for start in range(0, last, SLICE_BYTES):
+        part = body[start : start + SLICE_BYTES]
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({**message, "body": body[last:]})
 
 
 async def refuse(send: Send) -> None:

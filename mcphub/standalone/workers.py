@@ -40,8 +40,9 @@ class EmbeddedWorkers:
 
     def stop(self) -> None:
         """End both; tasks under way get some seconds. Blocks, so call it off the loop."""
-        self._beat.stop()
+        self._beat.service.stop(wait=False)  # waiting has no end when the beat's thread has died
         self._worker.stop()
-        self._thread.join(STOP_S)
-        if self._thread.is_alive():
-            log.warning("worker_still_running", after_s=STOP_S)
+        for thread in (self._beat, self._thread):
+            thread.join(STOP_S)
+            if thread.is_alive():
+                log.warning("background_work_still_running", thread=thread.name, after_s=STOP_S)

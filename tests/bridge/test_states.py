@@ -79,6 +79,19 @@ async def test_unanswered_questions_are_asked_again(client: RawClient, era: Era)
     assert (await call(client, f"{era}__colours", **answers_to(again)))["inputRequests"]
 
 
+async def test_answers_that_come_early_are_for_a_modern_upstream_to_judge(client: RawClient):
+    asked = await call(client, "modern__colours")
+    early = {"inputResponses": dict.fromkeys([*asked["inputRequests"], "unknown"], RED)}
+    assert (await call(client, "modern__colours", **early))["inputRequests"] != asked["inputRequests"]
+
+
+async def test_answers_that_come_early_mean_nothing_to_a_handshake_upstream(client: RawClient):
+    asked = await call(client, "handshake__colours")
+    early = {"inputResponses": dict.fromkeys(asked["inputRequests"], RED)}
+    again = await call(client, "handshake__colours", **early)
+    assert [each["params"]["message"] for each in again["inputRequests"].values()] == ["Colour 0?"]
+
+
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("forged", ["", "nonsense", "A" * 200, 7, None, "é", ["x"]])
 async def test_a_forged_state_is_refused(client: RawClient, era: Era, forged: Any):

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import httpx
 
 from tests.harness.processes import Process, children, free_port, until_gone
-from tests.harness.raw import ask
+from tests.harness.raw import RpcFailed, ask
 from tests.harness.waiting import until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -79,8 +79,13 @@ class Hub:
         return self
 
     def _listed(self) -> set[str]:
-        tools = ask(self.mcp_url, self.key, "tools/list", {})["tools"]
-        return {tool["name"].partition("__")[0] for tool in tools}
+        found: set[str] = set()
+        page: dict[str, Any] = {"nextCursor": ""}
+        with contextlib.suppress(RpcFailed):  # a cursor ends with the list that it came from
+            while "nextCursor" in page:
+                page = ask(self.mcp_url, self.key, "tools/list", {"cursor": page["nextCursor"]})
+                found |= {tool["name"].partition("__")[0] for tool in page["tools"]}
+        return found
 
     @property
     def process(self) -> Process:

@@ -48,6 +48,19 @@ def test_embedded_beat_sends_what_is_due(monkeypatch: pytest.MonkeyPatch) -> Non
         running.stop()
 
 
+def test_a_beat_that_died_does_not_hold_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise EOFError
+
+    running = EmbeddedWorkers()
+    monkeypatch.setattr(running._beat.service, "start", broken)
+    ending = threading.Thread(target=running.stop, daemon=True)
+    running.start()
+    ending.start()
+    ending.join(15)
+    assert not ending.is_alive()
+
+
 def test_every_scheduled_task_exists() -> None:
     app.loader.import_default_modules()
     assert {entry["task"] for entry in SCHEDULE.values()} <= set(app.tasks)

@@ -57,6 +57,10 @@ class UpstreamAdmin(RecordedAdmin):
             },
         ),
         (
+            "What it may ask in the middle of a call",
+            {"classes": ("collapse",), "fields": (("may_elicit", "may_sample", "may_list_roots"),)},
+        ),
+        (
             "Seconds",
             {
                 "classes": ("collapse",),

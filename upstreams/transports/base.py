@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 from mcphub.core import aio
 from upstreams.errors import ProtocolFault, RpcError, UpstreamError
-from upstreams.loglevels import MESSAGE
+from upstreams.loglevels import MESSAGE, is_heard
 from upstreams.transports import wire
 from upstreams.transports.patience import Patience
 from upstreams.types import Answer, Era, Exchange
@@ -16,7 +16,7 @@ INTERNAL_ERROR: Final = -32603
 PROGRESS: Final = "notifications/progress"
 MAX_NOTES: Final = 10_000
 CANCELLED: Final = "notifications/cancelled"
-OF_THE_EXCHANGE: Final = frozenset({MESSAGE})
+OF_THE_EXCHANGE: Final = frozenset({MESSAGE, "notifications/elicitation/complete"})
 
 UNTIED: Final = RpcError(METHOD_NOT_FOUND, "No call is under way that this request could belong to")
 BUSY: Final = RpcError(INTERNAL_ERROR, "Too many requests at once")
@@ -92,7 +92,8 @@ class Underway:
         """Pass a log message on; of a flood only the beginning."""
         self.patience.alive()
         self._notes += 1
-        if self._notes <= MAX_NOTES:
+        level = self.exchange.log_level
+        if level is not None and is_heard(params, level) and self._notes <= MAX_NOTES:
             self.exchange.sink.notify(method, params)
 
     def ask(self, id: int | str, method: str, params: Mapping[str, Any], send: Send) -> None:

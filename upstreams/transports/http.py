@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
 
 from mcp.shared.inbound import (
@@ -58,6 +59,7 @@ NOT_FORWARDED: Final = frozenset(
         *(MCP_PROTOCOL_VERSION_HEADER, MCP_METHOD_HEADER, MCP_NAME_HEADER),
     }
 )
+USUAL_NAME: Final = 256
 TAKES_BOTH: Final = "application/json, text/event-stream"
 
 
@@ -75,6 +77,18 @@ class Moved(Exception):
     def __init__(self, target: str) -> None:
         super().__init__(target)
         self.target = target
+
+
+@lru_cache(maxsize=256)
+def method_lines(method: str) -> bytes:
+    """The header that repeats the method of a modern request."""
+    return header_lines([(MCP_METHOD_HEADER, method)])
+
+
+@lru_cache(maxsize=4096)
+def named_lines(method: str, name: str) -> bytes:
+    """The headers that repeat method and name of a modern request."""
+    return header_lines([(MCP_METHOD_HEADER, method), (MCP_NAME_HEADER, encode_header_value(name))])
 
 
 class HttpUnderway(Underway):
@@ -242,7 +256,7 @@ class HttpLink:
         under = HttpUnderway(exchange, self._last_id, Patience(self.spec.call_s, self.spec.call_hard_s))
         self._underway[under.id] = under
         try:
-            async with under.patience:
+            with under.patience:
                 return await self._exchange(under)
         except TimedOut as late:
             self._abandon(under)
@@ -264,7 +278,7 @@ class HttpLink:
         elif self.era == "handshake":
             head, under.session = self._head, self._session
         else:
-            head = self._head + header_lines(self._modern_headers(exchange))
+            head = self._head + self._modern_head(exchange)
         try:
             return await self._post(under, head, body)
         except Moved as moved:
@@ -279,17 +293,16 @@ class HttpLink:
         async with under.sending as wire:
             return await self._read(under, wire)
 
-    def _modern_headers(self, exchange: Exchange) -> Headers:
-        headers = [(MCP_METHOD_HEADER, exchange.method)]
-        if (member := NAME_BEARING_METHODS.get(exchange.method)) is not None:
-            name = exchange.params.get(member)
-            if isinstance(name, str):
-                headers.append((MCP_NAME_HEADER, encode_header_value(name)))
-                if exchange.method == "tools/call" and (mirrored := self._endpoint.param_headers.get(name)):
-                    headers.extend(mcp_param_headers(mirrored, exchange.params.get("arguments") or {}).items())
-        elif exchange.method.startswith("tasks/") and isinstance(task := exchange.params.get("taskId"), str):
-            headers.append((MCP_NAME_HEADER, encode_header_value(task)))
-        return headers
+    def _modern_head(self, exchange: Exchange) -> bytes:
+        method, params = exchange.method, exchange.params
+        member = "taskId" if method.startswith("tasks/") else NAME_BEARING_METHODS.get(method)
+        name = params.get(member) if member is not None else None
+        if not isinstance(name, str):
+            return method_lines(method)
+        lines = named_lines(method, name) if len(name) <= USUAL_NAME else named_lines.__wrapped__(method, name)
+        if method == "tools/call" and (mirrored := self._endpoint.param_headers.get(name)):
+            lines += header_lines(mcp_param_headers(mirrored, params.get("arguments") or {}).items())
+        return lines
 
     # --- answers ---------------------------------------------------------------------------------
 
@@ -459,7 +472,7 @@ class HttpLink:
         self._last_id += 1
         exchange = base.own(LISTEN, {"notifications": self._watching.filter()})
         body = messages.request(self._last_id, exchange.method, params_for(exchange, "modern", self._last_id))
-        head = self._head + header_lines(self._modern_headers(exchange))
+        head = self._head + self._modern_head(exchange)
         return self._endpoint.origin.send("POST", self._endpoint.target, head, body)
 
     def _abandon(self, under: HttpUnderway) -> None:

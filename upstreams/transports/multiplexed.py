@@ -127,11 +127,12 @@ class Multiplexed:
         under = Underway(exchange, self._last_id, Patience(self.spec.call_s, self.spec.call_hard_s))
         sent = False
         try:
-            async with under.patience, self._turn or nullcontext():
-                self._underway[under.id] = under
-                sent = True
-                await self.send(wire.request(under.id, exchange.method, params_for(exchange, self.era, under.id)))
-                return await under.answer
+            with under.patience:
+                async with self._turn or nullcontext():
+                    self._underway[under.id] = under
+                    sent = True
+                    await self.send(wire.request(under.id, exchange.method, params_for(exchange, self.era, under.id)))
+                    return await under.answer
         except TimedOut:
             if not sent:
                 raise TimedOut("The upstream was busy with another call.", outcome="not_sent") from None

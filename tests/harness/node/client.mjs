@@ -1,21 +1,23 @@
 // Drives one of the official TypeScript clients: a JSON script on standard input, a JSON transcript on standard output.
-// in:  {sdk: "1" | "2", pin: revision or "", url, headers, steps: [[method of the client, argument], …]}
+// in:  {sdk: "1" | "2", pin: revision or "", url (HTTP+SSE when it ends in /sse), headers, steps: [[method of the client, argument], …]}
 // out: {revision, answers: [{result} or {error: {code, message, data}}]}
 
 const script = JSON.parse(await new Response(process.stdin).text());
 
-const { Client, StreamableHTTPClientTransport } =
+const { Client, StreamableHTTPClientTransport, SSEClientTransport } =
   script.sdk === "1"
     ? {
         ...(await import("@modelcontextprotocol/sdk/client/index.js")),
         ...(await import("@modelcontextprotocol/sdk/client/streamableHttp.js")),
+        ...(await import("@modelcontextprotocol/sdk/client/sse.js")),
       }
     : await import("@modelcontextprotocol/client");
 
 const options = { capabilities: {} };
 if (script.pin) options.versionNegotiation = { mode: { pin: script.pin } };
 const client = new Client({ name: "harness", version: "1" }, options);
-const transport = new StreamableHTTPClientTransport(new URL(script.url), {
+const Transport = script.url.endsWith("/sse") ? SSEClientTransport : StreamableHTTPClientTransport;
+const transport = new Transport(new URL(script.url), {
   requestInit: { headers: script.headers },
 });
 await client.connect(transport);
@@ -28,6 +30,6 @@ for (const [method, argument] of script.steps) {
     answers.push({ error: { code, message, data } });
   }
 }
-const revision = client.getNegotiatedProtocolVersion?.() ?? transport.protocolVersion;
+const revision = client.getNegotiatedProtocolVersion?.() ?? transport.protocolVersion ?? null;
 await client.close();
 console.log(JSON.stringify({ revision, answers }));

@@ -15,6 +15,7 @@ from tests.harness.waiting import until
 
 SDK_SERVER = "tests.harness.upstreams.sdk_server"
 ASKING_SERVER = "tests.harness.upstreams.asking_server"
+TELLING_SERVER = "tests.harness.upstreams.telling_server"
 
 
 def sdk_stdio(marks: Path) -> dict[str, Any]:
@@ -62,6 +63,21 @@ def asking_http(folder: Path, era: Era) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", ASKING_SERVER, era, str(port)]
     with listening(command, port, folder / f"{era}.log", environment):
+        yield f"http://127.0.0.1:{port}/mcp"
+
+
+def telling_stdio(era: Era) -> dict[str, Any]:
+    """The entry for the server that tells its clients news, over stdio."""
+    return {"command": sys.executable, "args": ["-m", TELLING_SERVER, era], "env": {"PYTHONPATH": str(ROOT)}}
+
+
+@contextmanager
+def telling_http(folder: Path, era: Era, port: int = 0) -> Iterator[str]:
+    """The server that tells its clients news, in one era; gives its URL."""
+    port = port or free_port()
+    command = [sys.executable, "-m", TELLING_SERVER, era, str(port)]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    with listening(command, port, folder / f"telling-{era}.log", environment):
         yield f"http://127.0.0.1:{port}/mcp"
 
 

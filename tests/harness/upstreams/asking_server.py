@@ -13,15 +13,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
+from mcp.shared.message import SessionMessage
 from mcp_types import (
     CreateMessageRequest,
     CreateMessageRequestParams,
     ElicitRequest,
     ElicitRequestFormParams,
     ElicitRequestURLParams,
+    ErrorData,
     InputRequiredResult,
+    JSONRPCError,
     ListRootsRequest,
     SamplingMessage,
     TextContent,
@@ -175,14 +180,15 @@ async def later(ctx: Ctx) -> str | InputRequiredResult:
 
 # --- both ---------------------------------------------------------------------------------------------
 
-opened: set[str] = set()
+opened: list[str] = []
 
 
 async def locked(ctx: Ctx) -> str:
-    """-32042 the first time."""
-    if "page" not in opened:
-        opened.add("page")
+    """-32042 every other time."""
+    if not opened:
+        opened.append(PAGE)
         raise UrlElicitationRequiredError([ElicitRequestURLParams(message="Open", url=PAGE, elicitation_id="e-2")])
+    opened.clear()
     return "unlocked"
 
 
@@ -190,6 +196,26 @@ async def capabilities(ctx: Ctx) -> str:
     """What this call's client declared, as the upstream sees it."""
     declared = ctx.client_capabilities
     return "" if declared is None else declared.model_dump_json(exclude_none=True, by_alias=True)
+
+
+async def old_stdio(server: MCPServer) -> None:
+    """Serve as programs did before 2026-07-28: the SDK's own settles on an era with the first message."""
+    lowlevel = server._lowlevel_server
+    send, receive = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+
+    async def pass_on(read: Any, write: Any) -> None:
+        async with send:
+            async for each in read:
+                message = each.message
+                if getattr(message, "method", "") == "server/discover":
+                    error = ErrorData(code=METHOD_NOT_FOUND, message="Method not found")
+                    await write.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=message.id, error=error)))
+                else:
+                    await send.send(each)
+
+    async with stdio_server() as (read, write), anyio.create_task_group() as group:
+        group.start_soon(pass_on, read, write)
+        await lowlevel.run(receive, write, lowlevel.create_initialization_options())
 
 
 async def without_discovery(ctx: Any, call_next: Any) -> Any:
@@ -229,6 +255,8 @@ def main(era: str, *port: str) -> None:
     server.prompt(name="greet")(greet)
     if port:
         server.run("streamable-http", host="127.0.0.1", port=int(port[0]))
+    elif era == "handshake":
+        anyio.run(old_stdio, server)
     else:
         server.run("stdio")
 

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('upstreams', '0001_initial'),
+        ('upstreams', '0002_what_an_upstream_may_ask'),
     ]
 
     operations = [

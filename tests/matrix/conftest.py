@@ -1,0 +1,5 @@
+"""The cells' own assertions explain themselves as a test's do."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.matrix.cells")

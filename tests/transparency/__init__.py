@@ -1,0 +1,1 @@
+"""What an upstream says reaches the client as it was said."""

@@ -70,7 +70,7 @@ def resources_read(params: Mapping[str, Any], reach: Reach) -> Call:
     """`resources/read`: by URI, wrapped or not, listed or matched by a template."""
     shown = _text(params, "uri")
     spec, uri = owner_of(reach, shown)
-    if spec is None:
+    if spec is None or (spec.id, uri) in reach.snapshot.off:
         raise Refused(unknown("resource", shown))
     target = Target("resource", spec.slug, uri, Risk.READ)
     own = {**params, "uri": uri}
@@ -122,9 +122,7 @@ def owner_of(reach: Reach, shown: str) -> tuple[UpstreamSpec | None, str]:
     spec, uri = reach.unwrapped(shown)
     if spec is not None:
         return spec, uri
-    holder = reach.principal.id
-    listed = [entry for entry in reach.snapshot.catalogue.bare("resource", shown, holder) if reach.is_visible(entry)]
-    if listed:
+    if listed := reach.resources(shown):
         return (reach.snapshot.specs[listed[0].upstream_id] if len(listed) == 1 else None), shown
     matching = {entry.upstream_id for entry in reach.visible("template") if template_matches(entry.name, shown)}
     if len(matching) == 1:

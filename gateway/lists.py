@@ -58,7 +58,8 @@ def view_key(reach: Reach, kind: Kind, revision: str) -> tuple[Any, ...]:
         principal.roles,
         principal.scope,
         principal.application,
-        principal.id if snapshot.catalogue.has_personal(principal.id) else "",
+        principal.id if snapshot.catalogue.has_personal(principal.id) or snapshot.live.version else "",
+        snapshot.live.version,
         reach.facts_read(),
     )
 

@@ -23,7 +23,7 @@ from mcphub.core.clock import epoch_us, monotonic
 from mcphub.core.limits import Limits
 from mcphub.core.workers import AnswerLost, NotTaken
 from upstreams.connections import Connections
-from upstreams.errors import ProtocolFault, RpcError, UpstreamError
+from upstreams.errors import Outcome, ProtocolFault, RpcError, UpstreamError
 
 NOUNS: Final = {"tools/call": "tool", "prompts/get": "prompt", "resources/read": "resource"}
 BAD_ANSWERS: Final = RpcError(INVALID_PARAMS, "inputResponses must be an object of results")
@@ -172,7 +172,8 @@ class Pipeline:
             reply.error(unknown(NOUNS.get(request.method, "prompt"), call.shown_as))
             return
         reason: Reason = "approval_pending" if event.effect == "ask" else "denied"
-        failure = Failure(reason, f"Policy does not allow this call: {event.reason}.", "not_sent")
+        before: Outcome = "unknown" if event.kind is Kind.RESUMED else "not_sent"
+        failure = Failure(reason, f"Policy does not allow this call: {event.reason}.", before)
         fail(request, reply, failure, event.call_id)
 
 

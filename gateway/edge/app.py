@@ -49,7 +49,7 @@ class EdgeApp:
         asks = Asks(workers)
         self._modern = ModernEra(core, self._pulse, asks)
         self._handshake = HandshakeEra(core, self.sessions, self._pulse, asks)
-        self._legacy = LegacyWire(core, self._handshake, self._pulse, config)
+        self._legacy = LegacyWire(core, self._handshake, self._pulse, config, workers)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

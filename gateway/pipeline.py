@@ -23,7 +23,7 @@ from mcphub.core.limits import Limits
 from upstreams.connections import Connections
 from upstreams.errors import Outcome, ProtocolFault, RpcError, UpstreamError
 
-NOUNS: Final = {"tools/call": "tool", "prompts/get": "prompt", "resources/read": "resource"}
+NOUNS: Final = {"tool": "tool", "prompt": "prompt", "resource": "resource", "template": "resource"}
 BAD_ANSWERS: Final = RpcError(INVALID_PARAMS, "inputResponses must be an object of results")
 DECLINED: Final = Failure("cancelled", "The page that the server asked for was not opened.", "not_sent")
 
@@ -151,7 +151,7 @@ class Pipeline:
         """Say no: as the tool's result where the tool may be seen, else as if it did not exist (F52)."""
         self._denials.add(structs.replace(event, kind=Kind.DENIED))
         if not reach.shows(call.target):
-            reply.error(unknown(NOUNS.get(request.method, "prompt"), call.shown_as))
+            reply.error(unknown(NOUNS[call.target.kind], call.shown_as))
             return
         reason: Reason = "approval_pending" if event.effect == "ask" else "denied"
         before: Outcome = "unknown" if event.kind is Kind.RESUMED else "not_sent"

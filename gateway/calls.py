@@ -7,6 +7,7 @@ from typing import Any, Final
 from gateway.errors import INVALID_PARAMS
 from gateway.failures import unknown
 from gateway.router import Reach, target_of
+from gateway.views import APP_SCHEME, app_of
 from policies.types import Kind, Risk, Target
 from upstreams.errors import RpcError
 from upstreams.types import UpstreamSpec
@@ -70,7 +71,7 @@ def resources_read(params: Mapping[str, Any], reach: Reach) -> Call:
     """`resources/read`: by URI, wrapped or not, listed or matched by a template."""
     shown = _text(params, "uri")
     spec, uri = owner_of(reach, shown)
-    if spec is None:
+    if spec is None or (spec.id, uri) in reach.snapshot.off:
         raise Refused(unknown("resource", shown))
     target = Target("resource", spec.slug, uri, Risk.READ)
     own = {**params, "uri": uri}
@@ -122,10 +123,12 @@ def owner_of(reach: Reach, shown: str) -> tuple[UpstreamSpec | None, str]:
     spec, uri = reach.unwrapped(shown)
     if spec is not None:
         return spec, uri
-    holder = reach.principal.id
-    listed = [entry for entry in reach.snapshot.catalogue.bare("resource", shown, holder) if reach.is_visible(entry)]
-    if listed:
+    if listed := reach.resources(shown):
         return (reach.snapshot.specs[listed[0].upstream_id] if len(listed) == 1 else None), shown
+    if shown.startswith(APP_SCHEME):
+        named = {entry.upstream_id for entry in reach.visible("tool") if app_of(entry) == shown}
+        if named:
+            return (reach.snapshot.specs[named.pop()] if len(named) == 1 else None), shown
     matching = {entry.upstream_id for entry in reach.visible("template") if template_matches(entry.name, shown)}
     if len(matching) == 1:
         return reach.snapshot.specs[matching.pop()], shown

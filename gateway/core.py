@@ -7,13 +7,14 @@ from typing import Final
 from django.conf import settings
 
 from gateway import lists
-from gateway.calls import READERS
 from gateway.errors import METHOD_NOT_FOUND
 from gateway.facts import described
 from gateway.mirrored import check_mirrored
 from gateway.news import News
 from gateway.pipeline import Pipeline
+from gateway.readers import READERS
 from gateway.relay import SERVER_INFO, encode
+from gateway.resources import LiveResources
 from gateway.router import Reach, reach
 from gateway.sessions import LiveSession
 from gateway.snapshot import Snapshots
@@ -28,6 +29,7 @@ from upstreams.errors import RpcError
 from upstreams.types import MODERN, ClientFacts
 
 LIST_TTL_MS: Final = 60_000
+LIVE_TTL_MS: Final = 2_000
 TOUCH_EVERY_S: Final = 60
 LISTEN: Final = "subscriptions/listen"
 SET_LEVEL: Final = "logging/setLevel"
@@ -41,12 +43,14 @@ class Core:
         self._snapshots = snapshots
         self._connections = connections
         self._pipeline = pipeline
+        self.resources: Final = LiveResources(snapshots.live, connections, settings.HUB.limits)
         self.news: Final = News(self._reach_now, connections, settings.HUB.limits)
         self._waiting: Final[Mapping[str, Callable[[Request, Reply, Reach], Awaitable[None]]]] = {
             "subscriptions/listen": self.news.listen,
             "resources/subscribe": self.news.subscribe,
             "resources/unsubscribe": self.news.unsubscribe,
             "logging/setLevel": self.news.set_level,
+            "resources/list": self._list_resources,
         }
         self._touched: dict[str, float] = {}
         self._no_auth = settings.START.no_auth
@@ -117,12 +121,16 @@ class Core:
     async def notified(self, note: Notification) -> None:
         """See `GatewayCore.notified`. Cancellation is the edge's; the rest concerns nobody yet."""
 
+    async def _list_resources(self, request: Request, reply: Reply, opened: Reach) -> None:
+        await self.resources.refresh(request, opened)
+        self._list(request, reply, opened)
+
     def _list(self, request: Request, reply: Reply, opened: Reach) -> None:
         found = lists.answer(
             request,
             opened,
             page_size=settings.HUB.limits.page_size,
-            ttl_ms=LIST_TTL_MS,
+            ttl_ms=LIVE_TTL_MS if request.method == "resources/list" else LIST_TTL_MS,
             absent=self._absent(opened),
         )
         if isinstance(found, RpcError):

@@ -80,7 +80,41 @@ class Reach:
         """Every definition of a kind that the principal may know of on this route."""
         upstream_id = self.only.id if self.only else ""
         listed = self.snapshot.catalogue.listed(kind, self.principal.id, upstream_id)
+        if kind == "resource":
+            listed = self._as_of_now(listed)
         return [entry for entry in listed if self.is_visible(entry)]
+
+    def resources(self, uri: str) -> list[Entry]:
+        """The visible resources with this URI, over all upstreams of the route."""
+        snapshot, holder = self.snapshot, self.principal.id
+        stored = [each for each in snapshot.catalogue.bare("resource", uri, holder) if self._live(each) is None]
+        live = [each for each in snapshot.live.called(uri) if self._is_current(each)]
+        return [entry for entry in (*stored, *live) if self.is_visible(entry)]
+
+    def _as_of_now(self, stored: Iterable[Entry]) -> list[Entry]:
+        """With the lists of those upstreams in place that were listed live."""
+        live = [
+            entry
+            for spec in self.specs()
+            for entry in (self._listed_live(spec) or {}).values()
+            if (spec.id, entry.name) not in self.snapshot.off
+        ]
+        return [*(each for each in stored if self._live(each) is None), *live]
+
+    def _listed_live(self, spec: UpstreamSpec) -> Mapping[str, Entry] | None:
+        return self.snapshot.live.list_of(spec.id, live_holder(spec, self.principal))
+
+    def _live(self, entry: Entry) -> Mapping[str, Entry] | None:
+        return (
+            self._listed_live(self.snapshot.specs[entry.upstream_id])
+            if entry.upstream_id in self.snapshot.specs
+            else None
+        )
+
+    def _is_current(self, entry: Entry) -> bool:
+        spec = self.snapshot.specs.get(entry.upstream_id)
+        mine = spec is not None and entry.holder == live_holder(spec, self.principal)
+        return mine and (entry.upstream_id, entry.name) not in self.snapshot.off
 
     def unwrapped(self, uri: str) -> tuple[UpstreamSpec | None, str]:
         """The upstream that a wrapped URI names, and its own URI."""
@@ -112,6 +146,11 @@ def reach(snapshot: OrgSnapshot, principal: Principal, route: Route, client: Cli
     if spec is not None and not opened.sees(spec):
         raise NotFound
     return opened
+
+
+def live_holder(spec: UpstreamSpec, principal: Principal) -> str:
+    """Who is listed the same resources on this upstream: "" for everybody."""
+    return "" if spec.sharing == "shared" else principal.id
 
 
 def target_of(entry: Entry) -> Target:

@@ -1,8 +1,9 @@
 """Everything of the gateway that lives as long as the process: snapshot, connections, audit writer, edge."""
 
 import asyncio
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -44,7 +45,9 @@ class Runtime:
         self.core: Final = Core(self.snapshots, self.connections, self.pipeline)
         self.edge_app: Final = EdgeApp(self.core, EdgeConfig.of(settings.HUB, settings.START.script_name))
         self.core.news.sessions = self.edge_app.sessions
-        self.connections.on_notice = self.core.news.noticed
+        self.connections.on_notice = self._noticed
+        self.connections.on_catalogue_changed = self.core.resources.outdated
+        self.snapshots.live.on_change = self.core.news.lists.changed
         self.edge_app.sessions.on_ended.append(self._session_ended)
         self._sweeper: asyncio.Task[None] | None = None
         self.snapshots.on_change += (self._follow, self.core.news.lists.changed)
@@ -80,6 +83,11 @@ class Runtime:
         while True:
             await asyncio.sleep(SWEEP_S)
             self.denials.sweep()
+
+    def _noticed(self, upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
+        if method == "notifications/resources/list_changed":
+            self.core.resources.outdated(upstream_id)
+        self.core.news.noticed(upstream_id, holder, method, params)
 
     def _session_ended(self, session: SessionRef) -> None:
         self.core.news.session_ended(session)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 from django.conf import settings
@@ -16,6 +16,7 @@ from django.db import DatabaseError
 
 from gateway.catalogue import Catalogue, Entry
 from gateway.errors import STORAGE_UNAVAILABLE
+from gateway.live import LiveTable
 from gateway.proven import ProvenKeys
 from gateway.types import Unavailable
 from gateway.views import View
@@ -31,6 +32,7 @@ from policies.types import Kind
 from upstreams import selectors as upstreams
 from upstreams.errors import RpcError
 from upstreams.naming import public_name
+from upstreams.selectors import CatalogueRecord
 from upstreams.types import UpstreamSpec
 
 log = structlog.get_logger(__name__)
@@ -38,7 +40,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OrgSnapshot:
-    """One org at one config version. `views` and `facts` are caches that die with the snapshot."""
+    """One org at one config version. `views` and `facts` are caches that die with the snapshot.
+
+    `live` outlives it; `off` are the resources (upstream id, URI) that an operator switched off, or that are held.
+    """
 
     org: OrgRef
     version: int
@@ -47,6 +52,8 @@ class OrgSnapshot:
     specs: Mapping[str, UpstreamSpec]
     by_slug: Mapping[str, UpstreamSpec]
     catalogue: Catalogue
+    live: LiveTable = field(default_factory=LiveTable)
+    off: frozenset[tuple[str, str]] = frozenset()
     views: dict[Any, View] = field(default_factory=dict)
     facts: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
@@ -59,9 +66,10 @@ class OrgSnapshot:
         return found
 
 
-def load(org: OrgRef, version: int) -> OrgSnapshot:
+def load(org: OrgRef, version: int, live: LiveTable) -> OrgSnapshot:
     """Read and compile one org (blocking: a thread's work)."""
     specs = upstreams.org_upstreams(org.id)
+    records = upstreams.org_catalogue(org.id)
     by_slug = {alias: spec for spec in specs for alias in (*spec.aliases, spec.slug)}
     return OrgSnapshot(
         org=org,
@@ -70,13 +78,19 @@ def load(org: OrgRef, version: int) -> OrgSnapshot:
         ruleset=policies.compile_org(org.id).ruleset,
         specs=MappingProxyType({spec.id: spec for spec in specs}),
         by_slug=MappingProxyType(by_slug),
-        catalogue=Catalogue(_entries(org.id)),
+        catalogue=Catalogue(_entries(records)),
+        live=live,
+        off=frozenset((each.upstream_id, each.name) for each in records if each.kind == "resource" and _is_off(each)),
     )
 
 
-def _entries(org_id: str) -> Iterable[Entry]:
-    for record in upstreams.org_catalogue(org_id):
-        if record.enabled and not record.held:
+def _is_off(record: CatalogueRecord) -> bool:
+    return record.held or not record.enabled
+
+
+def _entries(records: Iterable[CatalogueRecord]) -> Iterable[Entry]:
+    for record in records:
+        if not _is_off(record):
             yield Entry(
                 kind=cast(Kind, record.kind),
                 upstream_id=record.upstream_id,
@@ -96,6 +110,7 @@ class Snapshots:
         self.orgs: Mapping[str, OrgSnapshot] = {}
         self.by_slug: Mapping[str, OrgSnapshot] = {}
         self.keys: Mapping[str, KeyRecord] = {}
+        self.live: Final = LiveTable()
         self.proven = ProvenKeys()
         self.on_change: list[Callable[[], None]] = []
         self._stale_s = settings.HUB.limits.snapshot_stale_s
@@ -158,7 +173,7 @@ class Snapshots:
     async def _refresh(self) -> None:
         announced = versioned.announced()
         asked_at = clock.monotonic()
-        loaded = await aio.in_thread(_changed, dict(self.orgs))
+        loaded = await aio.in_thread(_changed, dict(self.orgs), self.live)
         if loaded is not None:
             self._swap(loaded)
         self._confirmed_at = asked_at
@@ -175,7 +190,7 @@ class Snapshots:
             tell()
 
 
-def _changed(known: Mapping[str, OrgSnapshot]) -> Mapping[str, OrgSnapshot] | None:
+def _changed(known: Mapping[str, OrgSnapshot], live: LiveTable) -> Mapping[str, OrgSnapshot] | None:
     """All orgs with the changed ones loaded anew, or None when nothing changed."""
     versions = accounts.org_versions()
     if versions == {org_id: snapshot.version for org_id, snapshot in known.items()}:
@@ -184,7 +199,7 @@ def _changed(known: Mapping[str, OrgSnapshot]) -> Mapping[str, OrgSnapshot] | No
     return {
         org_id: known[org_id]
         if org_id in known and known[org_id].version == version and known[org_id].org == refs[org_id]
-        else load(refs[org_id], version)
+        else load(refs[org_id], version, live)
         for org_id, version in versions.items()
         if org_id in refs
     }

@@ -26,8 +26,13 @@ async def read_catalogue(ask: Ask, facts: ServerFacts, limits: Limits) -> Listin
     listing: dict[str, list[dict[str, Any]]] = {}
     for capability, kind, method, member in KINDS:
         if capability in facts.capabilities:
-            listing[kind] = await _read_kind(ask, method, member, limits)
+            listing[kind] = await _read_kind(ask, method, member, limits, cut=kind == "resource")
     return listing
+
+
+async def read_resources(ask: Ask, limits: Limits) -> list[dict[str, Any]]:
+    """The resources, as many as the limits allow. Raises `UpstreamError`."""
+    return await _read_kind(ask, "resources/list", "resources", limits, cut=True)
 
 
 async def read_tools(ask: Ask, limits: Limits) -> list[dict[str, Any]]:
@@ -35,7 +40,10 @@ async def read_tools(ask: Ask, limits: Limits) -> list[dict[str, Any]]:
     return await _read_kind(ask, "tools/list", "tools", limits)
 
 
-async def _read_kind(ask: Ask, method: str, member: str, limits: Limits) -> list[dict[str, Any]]:
+async def _read_kind(
+    ask: Ask, method: str, member: str, limits: Limits, *, cut: bool = False
+) -> list[dict[str, Any]]:
+    """All pages of one list. Over the limits it is `cut` short, or refused as a list that nobody can use."""
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
     params: dict[str, Any] = {}
@@ -46,12 +54,16 @@ async def _read_kind(ask: Ask, method: str, member: str, limits: Limits) -> list
             raise ProtocolFault(f"The upstream answered {method} without a list.")
         found += [entry for entry in entries if isinstance(entry, dict)]
         if len(found) > limits.list_entries:
+            if cut:
+                return found[: limits.list_entries]
             raise TooLarge(f"The upstream offers more than {limits.list_entries} {member}.")
         cursor = page.get("nextCursor")
         if not isinstance(cursor, str) or cursor in seen:
             return found
         seen.add(cursor)
         params = {"cursor": cursor}
+    if cut:
+        return found
     raise TooLarge(f"The upstream's list of {member} has more than {limits.list_pages} pages.")
 
 

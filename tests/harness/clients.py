@@ -8,7 +8,7 @@ import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-Mode = Literal["legacy", "2026-07-28"]
+Mode = Literal["auto", "legacy", "2026-07-28"]
 BOTH_ERAS: Final[tuple[Mode, Mode]] = ("legacy", "2026-07-28")
 
 

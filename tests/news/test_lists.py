@@ -1,11 +1,13 @@
 """A changed list reaches the clients whose own view changed, whoever changed it, and nobody else."""
 
+import asyncio
+
 import pytest
 from mcp.shared.subscriptions import ResourcesListChanged, ToolsListChanged
 
 from tests.harness.clients import BOTH_ERAS, Mode
 from tests.harness.hub import Hub
-from tests.news.conftest import SERVERS, listener
+from tests.news.conftest import SERVERS, WITHIN_S, listener
 
 
 @pytest.mark.requirement("P9", "F17")
@@ -69,5 +71,7 @@ async def test_resources_are_listed_as_they_are_now(telling_hub: Hub, mode: Mode
     ):
         await client.call("publish_quietly", uri=uri)
         for each in (client, everywhere):
-            assert uri in {str(found.uri) for found in (await each.client.list_resources()).resources}
+            async with asyncio.timeout(WITHIN_S):
+                while uri not in {str(found.uri) for found in (await each.client.list_resources()).resources}:
+                    await asyncio.sleep(0.1)
             assert (await each.client.read_resource(uri)).contents[0].text == uri  # type: ignore[union-attr]  # text

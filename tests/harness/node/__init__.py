@@ -40,13 +40,19 @@ def modules() -> Path:
                 [npm, "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, capture_output=True, timeout=INSTALL_S
             )
             (folder / "ready").touch()
-        shutil.copy(HERE / "client.mjs", folder / "client.mjs")
+        for name in ("client.mjs", "server.mjs"):
+            shutil.copy(HERE / name, folder / name)
     return folder / "node_modules"
 
 
 def command(name: str, *arguments: str) -> list[str]:
     """The command line of an installed npm program, run by the installed Node."""
     return [str(modules() / ".bin" / "node"), str((modules() / ".bin" / name).resolve()), *arguments]
+
+
+def server() -> list[str]:
+    """The command line of the server on the TypeScript SDK 2.x."""
+    return [str(modules() / ".bin" / "node"), str(modules().parent / "server.mjs")]
 
 
 def environment() -> dict[str, str]:
@@ -56,10 +62,11 @@ def environment() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What a client saw: the agreed revision, and `{"result": …}` or `{"error": …}` for every step."""
+    """What a client saw: the revision, `{"result": …}` or `{"error": …}` for every step, and what it was asked."""
 
     revision: str
     answers: list[dict[str, Any]]
+    asked: list[tuple[str, dict[str, Any]]]
 
 
 def typescript(
@@ -69,9 +76,14 @@ def typescript(
     steps: Sequence[tuple[str, Mapping[str, Any]]],
     *,
     pin: str = "",
+    replies: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Transcript:
-    """Run `steps` (method of the client, its argument) with the TypeScript SDK; `pin` fixes a modern revision."""
-    script = {"sdk": sdk, "pin": pin, "url": url, "headers": {"Authorization": f"Bearer {key}"}, "steps": steps}
+    """Run `steps` (method of the client, its argument) with the TypeScript SDK; `pin` fixes a modern revision.
+
+    `replies`: what a server may ask the client, by method, and the result that it gets.
+    """
+    headers = {"Authorization": f"Bearer {key}"}
+    script = {"sdk": sdk, "pin": pin, "url": url, "headers": headers, "steps": steps, "replies": replies or {}}
     done = subprocess.run(
         [modules() / ".bin" / "node", modules().parent / "client.mjs"],
         input=json.dumps(script),

@@ -7,12 +7,12 @@ from typing import Final
 from django.conf import settings
 
 from gateway import lists
-from gateway.calls import READERS
 from gateway.errors import METHOD_NOT_FOUND
 from gateway.facts import described
 from gateway.mirrored import check_mirrored
 from gateway.news import News
 from gateway.pipeline import Pipeline
+from gateway.readers import READERS
 from gateway.relay import SERVER_INFO, encode
 from gateway.resources import LiveResources
 from gateway.router import Reach, reach
@@ -139,7 +139,10 @@ class Core:
         reply.result(found)
         if request.session is not None:
             name = LIST_OF[lists.KIND_OF[request.method]]
-            self.news.lists.listed(request.session.id, name, digest(opened, request.revision, name))
+            seen = digest(opened, request.revision, name)
+            self.news.lists.listed(request.session.id, name, seen)
+            if self.news.sessions is not None:
+                self.news.sessions.listed(request.session.id, name, seen)
 
     def _now(self, principal: Principal) -> Principal:
         """The principal as the snapshot has it now: roles may have changed since the stream was opened."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
-from gateway.calls import READERS, Refused
+from gateway.calls import Refused, resources_read
 from gateway.errors import INTERNAL_ERROR, INVALID_PARAMS
 from gateway.failures import unknown
 from gateway.relay import encode
@@ -104,9 +104,16 @@ class News:
         if not isinstance(uri, str):
             reply.error(RpcError(INVALID_PARAMS, "uri must be a string"))
             return
-        if request.session is not None and (subscriber := self._subscribers.get(request.session.id)):
-            await self._watchers.unsubscribe(subscriber, [uri])
+        if request.session is not None:
+            await self.unsubscribe_here(request.session.id, uri)
+            if self.sessions is not None:
+                self.sessions.tell("unsubscribed", request.session.id, {"uri": uri})
         reply.result(b"{}")
+
+    async def unsubscribe_here(self, session_id: str, uri: str) -> None:
+        """The part of it that concerns this process."""
+        if subscriber := self._subscribers.get(session_id):
+            await self._watchers.unsubscribe(subscriber, [uri])
 
     async def set_level(self, request: Request, reply: Reply, opened: Reach) -> None:
         """`logging/setLevel`: kept with the session, and told to upstreams. Raises `Unavailable`."""
@@ -190,7 +197,7 @@ class News:
 def _place(request: Request, opened: Reach, uri: Any) -> Place | RpcError:
     """Where a resource is watched, if this principal may read it."""
     try:
-        call = READERS["resources/read"]({"uri": uri}, opened)
+        call = resources_read({"uri": uri}, opened)
     except Refused as refused:
         return refused.error
     if opened.decide(call.target, lambda: call.arguments).effect != "allow":

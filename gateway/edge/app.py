@@ -31,6 +31,7 @@ from gateway.types import Credentials, GatewayCore, NotFound, Route, Unauthentic
 from mcphub.core.aio import cancel, spawn
 from mcphub.core.principal import Principal
 from mcphub.core.strictjson import BadJson, loads
+from mcphub.core.workers import Workers
 
 METHODS: Final = {"streamable": ("POST", "GET", "DELETE"), "sse": ("GET",), "messages": ("POST",)}
 
@@ -40,19 +41,19 @@ log = structlog.get_logger(__name__)
 class EdgeApp:
     """Serves the paths of `gateway.edge.paths` over HTTP for one core."""
 
-    def __init__(self, core: GatewayCore, config: EdgeConfig) -> None:
+    def __init__(self, core: GatewayCore, config: EdgeConfig, workers: Workers) -> None:
         self.config = config
         self.sessions = Sessions(config.limits)
         self._core = core
         self._guard = Guard(config)
         self._sources = Sources(config)
         self._pulse = Pulse(config.limits.keepalive_s)
-        asks = Asks()
+        asks = Asks(workers)
         self._places = Places(config.limits)
         self._trails = Trails(config.limits)
         self._modern = ModernEra(core, self._pulse, asks, self._places)
         self._handshake = HandshakeEra(core, self.sessions, self._pulse, asks, self._places, self._trails)
-        self._legacy = LegacyWire(core, self._handshake, self._pulse, config)
+        self._legacy = LegacyWire(core, self._handshake, self._pulse, config, workers)
         self.sessions.on_ended.append(self._trails.forget)
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -75,9 +75,7 @@ class HandshakeEra:
 
     async def _news(self, incoming: Incoming, session: LiveSession, trail: Trail | None, missed: list[bytes]) -> None:
         outlet = incoming.outlet
-        if session.stream is not None:
-            session.stream.dismiss()
-        session.stream = outlet
+        self._sessions.open_stream(session, outlet)
         if trail is None:
             outlet.begin_trail = partial(self.trails.begin, session.ref, "news")
         try:
@@ -207,12 +205,12 @@ class HandshakeEra:
     async def take(self, caller: Caller, session: LiveSession, message: dict[str, Any]) -> None:
         """Act on a notification or a response. Raises `Refused` for a response that the hub never asked for."""
         if "method" not in message:
-            if not self._asks.answer(session.ref.id, message):
+            if not await self._asks.answer(session.ref.id, message):
                 raise refused(400, INVALID_REQUEST, "The hub has sent no request with this id")
             return
         params = message.get("params", {})
         if message["method"] == "notifications/cancelled":
-            session.cancel(params.get("requestId"))
+            self._sessions.cancel(session, params.get("requestId"))
             return
         note = Notification(caller.route, caller.principal, "handshake", message["method"], params, session.ref)
         await self._core.notified(note)

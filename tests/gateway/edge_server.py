@@ -25,6 +25,7 @@ def main(kind: str, data_dir: str) -> None:
     from gateway.models import Session
     from gateway.server.drain import drain
     from gateway.server.sockets import listen
+    from mcphub.core.workers import Workers, new_worker_id
     from tests.gateway.tiny_core import TinyCore
 
     if Session._meta.db_table not in connection.introspection.table_names():
@@ -32,7 +33,7 @@ def main(kind: str, data_dir: str) -> None:
             editor.create_model(Session)
     limits = settings.HUB.limits
     core = TinyCore()
-    edge = EdgeApp(core, EdgeConfig.of(settings.HUB))
+    edge = EdgeApp(core, EdgeConfig.of(settings.HUB), Workers(new_worker_id()))
     core.push = edge.sessions.push
 
     async def served(scope, receive, send):  # type: ignore[no-untyped-def]  # what `mcphub.asgi` does

@@ -139,7 +139,10 @@ class Core:
         reply.result(found)
         if request.session is not None:
             name = LIST_OF[lists.KIND_OF[request.method]]
-            self.news.lists.listed(request.session.id, name, digest(opened, request.revision, name))
+            seen = digest(opened, request.revision, name)
+            self.news.lists.listed(request.session.id, name, seen)
+            if self.news.sessions is not None:
+                self.news.sessions.listed(request.session.id, name, seen)
 
     def _now(self, principal: Principal) -> Principal:
         """The principal as the snapshot has it now: roles may have changed since the stream was opened."""

@@ -104,9 +104,16 @@ class News:
         if not isinstance(uri, str):
             reply.error(RpcError(INVALID_PARAMS, "uri must be a string"))
             return
-        if request.session is not None and (subscriber := self._subscribers.get(request.session.id)):
-            await self._watchers.unsubscribe(subscriber, [uri])
+        if request.session is not None:
+            await self.unsubscribe_here(request.session.id, uri)
+            if self.sessions is not None:
+                self.sessions.tell("unsubscribed", request.session.id, {"uri": uri})
         reply.result(b"{}")
+
+    async def unsubscribe_here(self, session_id: str, uri: str) -> None:
+        """The part of it that concerns this process."""
+        if subscriber := self._subscribers.get(session_id):
+            await self._watchers.unsubscribe(subscriber, [uri])
 
     async def set_level(self, request: Request, reply: Reply, opened: Reach) -> None:
         """`logging/setLevel`: kept with the session, and told to upstreams. Raises `Unavailable`."""

@@ -13,6 +13,7 @@ from gateway.calls import Call, Refused
 from gateway.dialogue import Dialogue, goes_on
 from gateway.errors import INVALID_PARAMS
 from gateway.failures import Failure, Reason, unknown
+from gateway.handing import Handing
 from gateway.parked import ParkedCall, Parking, Taken
 from gateway.readers import READERS
 from gateway.rounds import State
@@ -21,6 +22,7 @@ from gateway.run import Again, Ended, Run, fail, intent_of
 from gateway.types import Reply, Request
 from mcphub.core.clock import epoch_us, monotonic
 from mcphub.core.limits import Limits
+from mcphub.core.workers import AnswerLost, NotTaken
 from upstreams.connections import Connections
 from upstreams.errors import Outcome, ProtocolFault, RpcError, UpstreamError
 
@@ -31,17 +33,21 @@ NOUNS: Final = {
     **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "task"),
 }
 BAD_ANSWERS: Final = RpcError(INVALID_PARAMS, "inputResponses must be an object of results")
+GONE: Final = Failure("lost", "The process in which the call waited went away.", "unknown")
 DECLINED: Final = Failure("cancelled", "The page that the server asked for was not opened.", "not_sent")
 
 
 class Pipeline:
     """Bound to this process's connections and its audit writer."""
 
-    def __init__(self, connections: Connections, audit: Writer, denials: Denials, limits: Limits) -> None:
+    def __init__(
+        self, connections: Connections, audit: Writer, denials: Denials, limits: Limits, handing: Handing
+    ) -> None:
         self._connections = connections
         self._audit = audit
         self._denials = denials
         self._dialogue = Dialogue(connections, audit, limits)
+        self._handing = handing
         self.parking: Final = Parking(limits)
 
     async def run(self, request: Request, reply: Reply, reach: Reach, again: Again) -> None:
@@ -102,6 +108,9 @@ class Pipeline:
         except rounds.BadState:
             reply.error(rounds.BAD_STATE)
             return
+        if state.parked not in ("", self._handing.own):
+            await self._hand_over(request, reply, state)
+            return
         parked = self.parking.find(state.call_id) if state.parked else None
         try:
             call = READERS[request.method](request.params, reach)
@@ -133,6 +142,15 @@ class Pipeline:
         else:
             await self._start(replace(run, call=_continued(call, state, answers)))
 
+    async def _hand_over(self, request: Request, reply: Reply, state: State) -> None:
+        """The call waits in another process, which decides and goes on."""
+        try:
+            await self._handing.hand(state.parked, request, reply)
+        except NotTaken:
+            reply.error(rounds.BAD_STATE)
+        except AnswerLost:
+            fail(request, reply, GONE, state.call_id)
+
     async def _attend(self, run: Run, parked: ParkedCall) -> None:
         """Stay with a call that may be parked until it ends or asks the client."""
         try:
@@ -142,7 +160,7 @@ class Pipeline:
             return
         if questions:
             requests = {key: question.as_request() for key, question in questions.items()}
-            state = State(run.intent.call_id, parked=True, upstream_id=run.call.spec.id)
+            state = State(run.intent.call_id, parked=self._handing.own, upstream_id=run.call.spec.id)
             self._dialogue.require(run, requests, state)
 
     # --- ends ----------------------------------------------------------------------------------------

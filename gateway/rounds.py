@@ -43,14 +43,14 @@ class BadState(Exception):
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a `requestState` of the hub holds.
 
-    `until` is the end of its life in seconds since 1970. `parked`: the call waits in this hub. Otherwise it is
-    sent to `upstream_id` again with `theirs`, the upstream's own state (None when it gave none), or `afresh`,
-    without any trace of the round.
+    `until` is the end of its life in seconds since 1970. `parked`: the id of the worker where the call waits.
+    Without, it is sent to `upstream_id` again with `theirs`, the upstream's own state (None when it gave none),
+    or `afresh`, without any trace of the round.
     """
 
     call_id: str
     until: int = 0
-    parked: bool = False
+    parked: str = ""
     upstream_id: str = ""
     theirs: str | None = None
     afresh: bool = False

@@ -12,6 +12,8 @@ from audit.writer import writer
 from gateway.core import Core
 from gateway.edge.app import EdgeApp
 from gateway.edge.config import EdgeConfig
+from gateway.handing import Handing
+from gateway.neighbours import Neighbours
 from gateway.pipeline import Pipeline
 from gateway.snapshot import Snapshots
 from gateway.types import SessionRef
@@ -41,13 +43,18 @@ class Runtime:
         self.workers: Final = _workers()
         self.connections: Final = _connections(self.workers)
         self.denials: Final = Denials(writer().record_soon)
-        self.pipeline: Final = Pipeline(self.connections, writer(), self.denials, settings.HUB.limits)
+        handing = Handing(self.workers)
+        self.pipeline: Final = Pipeline(self.connections, writer(), self.denials, settings.HUB.limits, handing)
         self.core: Final = Core(self.snapshots, self.connections, self.pipeline)
-        self.edge_app: Final = EdgeApp(self.core, EdgeConfig.of(settings.HUB, settings.START.script_name))
+        config = EdgeConfig.of(settings.HUB, settings.START.script_name)
+        self.edge_app: Final = EdgeApp(self.core, config, self.workers)
         self.core.news.sessions = self.edge_app.sessions
         self.connections.on_notice = self._noticed
         self.connections.on_catalogue_changed = self.core.resources.outdated
         self.snapshots.live.on_change = self.core.news.lists.changed
+        handing.answer_with(self.core.handle)
+        if not self.workers.alone:
+            Neighbours(self.workers, self.edge_app.sessions, self.core.news)
         self.edge_app.sessions.on_ended.append(self._session_ended)
         self._sweeper: asyncio.Task[None] | None = None
         self.snapshots.on_change += (self._follow, self.core.news.lists.changed)

@@ -37,6 +37,10 @@ CHUNK: Final = 500
 log = structlog.get_logger(__name__)
 
 
+Tell = Callable[[str, str, Mapping[str, Any]], None]
+"""Lets the other web processes know what happened to which session (`gateway.neighbours`)."""
+
+
 class LiveSession:
     """A session as this process knows it. `sealed` is what the client holds; `ref.id` is for everybody else."""
 
@@ -51,11 +55,15 @@ class LiveSession:
         self.replies: dict[Reply, None] = {}
         self.stream: Line | None = None
 
-    def cancel(self, request_id: Any) -> None:
-        """Call off the request with this id. Two requests under one id cannot be told apart: neither is touched."""
+    def cancel(self, request_id: Any) -> bool:
+        """Call off the request with this id; False when there is none here.
+
+        Two requests under one id cannot be told apart: neither is touched.
+        """
         named = [reply for reply in self.replies if same_id(reply.id, request_id)]
         if len(named) == 1:
             named[0].cancel()
+        return bool(named)
 
     def push(self, method: str, params: Mapping[str, Any]) -> bool:
         """Send a notification on the session's GET stream; False when none is open here."""
@@ -74,6 +82,7 @@ class Sessions:
         self._by_id: dict[str, LiveSession] = {}
         self._flush_due = 0.0
         self.on_ended: list[Callable[[SessionRef], None]] = []
+        self.tell: Tell = _nobody
 
     def __len__(self) -> int:
         return len(self._known)
@@ -133,24 +142,77 @@ class Sessions:
         return session
 
     async def end(self, session: LiveSession) -> None:
-        """End it everywhere: here at once, in other workers with their next sweep. Raises `Unavailable`."""
+        """End it everywhere: in other workers with their next sweep if they are not told. Raises `Unavailable`."""
         await _stored(_end, [uuid.UUID(session.ref.id)])
         self._ended(session)
+        self.tell("ended", session.ref.id, {})
 
     async def set_log_level(self, session_id: str, level: str) -> None:
         """What `logging/setLevel` asked for. Raises `Unavailable`."""
+        if self.note_log_level(session_id, level):
+            self.tell("level", session_id, {"level": level})
+            await _stored(Session.objects.filter(id=uuid.UUID(session_id)).update, log_level=level)
+
+    def note_log_level(self, session_id: str, level: str) -> bool:
+        """Let it hold for the requests that come; False for a session that is not known here."""
         session = self._by_id.get(session_id)
         if session is None:
-            return
+            return False
         ref = session.ref
-        client = ClientFacts(ref.client.capabilities, ref.client.info, level)
-        session.ref = SessionRef(ref.id, ref.revision, client)
-        await _stored(Session.objects.filter(id=uuid.UUID(session_id)).update, log_level=level)
+        session.ref = SessionRef(ref.id, ref.revision, ClientFacts(ref.client.capabilities, ref.client.info, level))
+        return True
+
+    def cancel(self, session: LiveSession, request_id: Any) -> None:
+        """Call off a request of the session, in whichever worker it runs."""
+        if not session.cancel(request_id):
+            self.tell("cancelled", session.ref.id, {"request": request_id})
+
+    def cancel_here(self, session_id: str, request_id: Any) -> None:
+        """The same when another worker was told."""
+        if (session := self._by_id.get(session_id)) is not None:
+            session.cancel(request_id)
+
+    def open_stream(self, session: LiveSession, line: Line) -> None:
+        """The session's stream from now on; the one before ends, wherever it is."""
+        self.close_stream(session.ref.id)
+        session.stream = line
+        self.tell("opened", session.ref.id, {})
+
+    def close_stream(self, session_id: str) -> None:
+        """A newer stream of the session is open."""
+        session = self._by_id.get(session_id)
+        if session is not None and session.stream is not None:
+            session.stream.dismiss()
+
+    def has_stream(self, session_id: str) -> bool:
+        """Whether the session's stream is open here."""
+        session = self._by_id.get(session_id)
+        return session is not None and session.stream is not None
+
+    def listed(self, session_id: str, name: str, digest: str) -> None:
+        """The session was given a list: whoever has its stream watches it from now on."""
+        if not self.has_stream(session_id):
+            self.tell("listed", session_id, {"name": name, "digest": digest})
 
     def push(self, session_id: str, method: str, params: Mapping[str, Any]) -> bool:
-        """Send a notification on that session's GET stream; False when this process has none open."""
+        """Send a notification on that session's GET stream; False when this process has none open.
+
+        Another worker that has it sends it then.
+        """
+        if self.push_here(session_id, method, params):
+            return True
+        self.tell("pushed", session_id, {"method": method, "params": params})
+        return False
+
+    def push_here(self, session_id: str, method: str, params: Mapping[str, Any]) -> bool:
+        """The same for a stream of this process alone."""
         session = self._by_id.get(session_id)
         return session is not None and session.push(method, params)
+
+    def ended_elsewhere(self, session_id: str) -> None:
+        """Another worker ended it."""
+        if (session := self._by_id.get(session_id)) is not None:
+            self._ended(session)
 
     def listening(self) -> list[LiveSession]:
         """Sessions with an open GET stream here. Their `principal` is at most some seconds old."""
@@ -200,6 +262,10 @@ class Sessions:
             session.stream.dismiss()
         for hear in self.on_ended:
             hear(session.ref)
+
+
+def _nobody(what: str, session_id: str, facts: Mapping[str, Any]) -> None:
+    return None
 
 
 def _bound_to(principal: Principal, route: Route) -> bytes:

@@ -73,6 +73,10 @@ class Subscriptions:
         """A handshake session was given this list."""
         self._sessions.setdefault(session_id, {})[name] = digest
 
+    def seen(self, session_id: str) -> Mapping[str, str]:
+        """The lists that a handshake session was given in this process, with their digests."""
+        return self._sessions.get(session_id, {})
+
     def forget(self, session_id: str) -> None:
         """The session has ended."""
         self._sessions.pop(session_id, None)

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 import msgspec
 
 from mcphub.core import aio
+from mcphub.core.packing import pack, unpack
 from mcphub.core.workers import AnswerLost, Line, NotTaken, Workers
 from upstreams import forwarding
 from upstreams.errors import Lost, RpcError, Unreachable, UpstreamError
@@ -22,7 +23,6 @@ from upstreams.keeper import Keeper
 from upstreams.owners import Owners
 from upstreams.reports import Book
 from upstreams.transports.envelope import offered
-from upstreams.transports.wire import encode
 from upstreams.types import Answer, ClientFacts, Exchange
 
 T = TypeVar("T")
@@ -57,10 +57,6 @@ class Wish(msgspec.Struct):
     holder: str
     uris: list[str]
 
-
-_notice: Final = msgspec.json.Decoder(Notice)
-_wish: Final = msgspec.json.Decoder(Wish)
-_refusals: Final = msgspec.json.Decoder(dict[str, RpcError])
 
 Watched = tuple[str, str, bytes]
 """Upstream, holder, and the client's capabilities as text."""
@@ -185,10 +181,10 @@ class Fleet:
         wish = Wish(kind, keeper.spec.id, client, holder, list(uris))
 
         async def send(owner: str) -> Mapping[str, RpcError]:
-            granted = await self._workers.ask(owner, WISH, encode(wish))
+            granted = await self._workers.ask(owner, WISH, pack(wish))
             if not granted:
                 raise Moved
-            return _refusals.decode(granted)
+            return unpack(granted, dict[str, RpcError])
 
         return await self._where_it_is(keeper, holder, lambda: _granted(keeper, wish), send)
 
@@ -218,7 +214,7 @@ class Fleet:
     def noticed(self, keeper: Keeper, holder: str, method: str, params: Mapping[str, Any]) -> None:
         """Tell the others of a notification that only the owner of a connection receives."""
         if not keeper.movable:
-            self._workers.tell_all(NOTICE, encode(Notice(keeper.spec.id, holder, method, dict(params))))
+            self._workers.tell_all(NOTICE, pack(Notice(keeper.spec.id, holder, method, dict(params))))
 
     def released(self, holder: str) -> None:
         """A session or its rights ended: wherever its connections are, they end."""
@@ -256,11 +252,11 @@ class Fleet:
 
     async def _grant(self, line: Line, body: bytes) -> bytes:
         """Carry out another worker's wish; nothing when the connection is not here."""
-        wish = _wish.decode(body)
+        wish = unpack(body, Wish)
         keeper = self.here.keeper(wish.upstream)
         if keeper is None or not self._owners.has(_key(wish.upstream, wish.holder)):
             return b""
-        return encode(await _granted(keeper, wish))
+        return pack(await _granted(keeper, wish))
 
     def _watch_again(self, key: str) -> None:
         """The connection has a new owner, who knows nothing of what was watched; nor what changed meanwhile."""
@@ -294,7 +290,7 @@ class Fleet:
             await self._owners.release([key for key in self._owners.held() if key.endswith(f"/{holder}")])
 
     def _hear_notice(self, _: str, body: bytes) -> None:
-        notice = _notice.decode(body)
+        notice = unpack(body, Notice)
         self.here.noticed_here(notice.upstream, notice.holder, notice.method, notice.params)
 
     # --- leases ----------------------------------------------------------------------------------
@@ -342,7 +338,7 @@ def _key(upstream_id: str, holder: str) -> str:
 
 
 def _watched(keeper: Keeper, client: ClientFacts, holder: str) -> Watched:
-    return keeper.spec.id, holder, encode(offered(client, holder))
+    return keeper.spec.id, holder, pack(offered(client, holder))
 
 
 async def _granted(keeper: Keeper, wish: Wish) -> Mapping[str, RpcError]:

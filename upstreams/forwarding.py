@@ -10,10 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from mcphub.core import aio
+from mcphub.core.packing import pack, unpack
 from mcphub.core.workers import Line
 from upstreams import errors
 from upstreams.errors import Lost, RpcError, UpstreamError
-from upstreams.transports.wire import encode
 from upstreams.types import Answer, ClientFacts, Era, Exchange, Sink
 
 FAMILIES: Final[Mapping[str, type[UpstreamError]]] = {
@@ -71,15 +71,12 @@ class End(msgspec.Struct, omit_defaults=True):
     retry_after: float | None = None
 
 
-_ask: Final = msgspec.json.Decoder(Ask)
-_note: Final = msgspec.json.Decoder(Note)
-_error: Final = msgspec.json.Decoder(RpcError)
 _end: Final = msgspec.msgpack.Decoder(End)
 
 
 def asking(upstream: str, exchange: Exchange) -> bytes:
     """The exchange as it travels."""
-    return encode(
+    return pack(
         Ask(
             upstream,
             exchange.method,
@@ -102,7 +99,7 @@ def answer_in(body: bytes) -> Answer:
         raise FAMILIES[end.fault](end.text, outcome=end.outcome, retry_after=end.retry_after)
     if end.era is None:
         raise Moved
-    return Answer(end.era, end.result, _error.decode(end.error) if end.error else None)
+    return Answer(end.era, end.result, unpack(end.error, RpcError) if end.error else None)
 
 
 class Client:
@@ -124,7 +121,7 @@ class Client:
             task.cancel()
 
     def _heard(self, body: bytes) -> None:
-        note = _note.decode(body)
+        note = unpack(body, Note)
         if not note.ask:
             self._sink.notify(note.method, note.params)
         elif note.method:
@@ -138,7 +135,7 @@ class Client:
         told = await self._sink.ask(note.method, note.params)
         answer = Note(ask=note.ask, refused=told) if isinstance(told, RpcError) else Note(ask=note.ask, told=told)
         if self._line is not None:
-            self._line.say(encode(answer))
+            self._line.say(pack(answer))
 
 
 class OwnerSink:
@@ -151,24 +148,24 @@ class OwnerSink:
         line.heard = self._heard
 
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
-        self._line.say(encode(Note(method, params)))
+        self._line.say(pack(Note(method, params)))
 
     async def ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | RpcError:
         self._last += 1
         number = self._last
         told: asyncio.Future[Mapping[str, Any] | RpcError] = asyncio.get_running_loop().create_future()
         self._waiting[number] = told
-        self._line.say(encode(Note(method, params, number)))
+        self._line.say(pack(Note(method, params, number)))
         try:
             return await told
         except asyncio.CancelledError:
-            self._line.say(encode(Note(ask=number)))
+            self._line.say(pack(Note(ask=number)))
             raise
         finally:
             del self._waiting[number]
 
     def _heard(self, body: bytes) -> None:
-        note = _note.decode(body)
+        note = unpack(body, Note)
         told = self._waiting.get(note.ask)
         if told is not None and not told.done():
             told.set_result(note.refused if note.refused is not None else note.told or {})
@@ -176,7 +173,7 @@ class OwnerSink:
 
 async def served(run: Run, line: Line, body: bytes) -> bytes:
     """Run the exchange in `body` here; how it ended, as it travels."""
-    ask = _ask.decode(body)
+    ask = unpack(body, Ask)
     exchange = Exchange(
         ask.method,
         ask.params,
@@ -204,4 +201,4 @@ async def _ended(run: Run, upstream: str, exchange: Exchange) -> End:
             outcome=error.outcome,
             retry_after=error.retry_after,
         )
-    return End(answer.era, answer.result, b"" if answer.error is None else encode(answer.error))
+    return End(answer.era, answer.result, b"" if answer.error is None else pack(answer.error))

@@ -3,14 +3,17 @@
 import asyncio
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from gateway.eras.jsonrpc import error_of
 from mcphub.core.keyring import KeyringError, keyring
+from mcphub.core.packing import pack, unpack
+from mcphub.core.workers import AnswerLost, Line, NotTaken, Workers
 from upstreams.errors import RpcError
 
 PURPOSE: Final = "ask"
-WORKER_BYTES: Final = 8
+SUBJECT: Final = "client-answer"
 
 Told = Mapping[str, Any] | RpcError
 
@@ -18,8 +21,10 @@ Told = Mapping[str, Any] | RpcError
 class Asks:
     """Requests that wait for a client in this process. Their ids are sealed to the session and name the process."""
 
-    def __init__(self) -> None:
-        self._worker = os.urandom(WORKER_BYTES)
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._worker = bytes.fromhex(workers.own)
+        workers.answer(SUBJECT, self._answered_elsewhere)
         self._waiting: dict[str, asyncio.Future[Told]] = {}
 
     def open(self, session_id: str) -> tuple[str, asyncio.Future[Told]]:
@@ -33,20 +38,31 @@ class Asks:
         """Nobody waits for this one any more."""
         self._waiting.pop(id_, None)
 
-    def answer(self, session_id: str, message: Mapping[str, Any]) -> bool:
-        """Hand a client's response to whoever waits; late ones are dropped.
+    async def answer(self, session_id: str, message: Mapping[str, Any]) -> bool:
+        """Hand a client's response to whoever waits, in whichever process; late ones are dropped.
 
         False when the hub never asked this session under that id.
         """
         id_ = message["id"]
         try:
-            keyring().open(PURPOSE, str(id_), session_id.encode())
+            plain = keyring().open(PURPOSE, str(id_), session_id.encode())
         except KeyringError:
             return False
-        waiting = self._waiting.pop(id_, None)
+        if (worker := plain[: len(self._worker)]) == self._worker:
+            self._settle(message)
+        else:
+            with suppress(NotTaken, AnswerLost):
+                await self._workers.ask(worker.hex(), SUBJECT, pack(message))
+        return True
+
+    def _settle(self, message: Mapping[str, Any]) -> None:
+        waiting = self._waiting.pop(message["id"], None)
         if waiting is not None and not waiting.done():
             waiting.set_result(_told(message))
-        return True
+
+    async def _answered_elsewhere(self, line: Line, body: bytes) -> bytes:
+        self._settle(unpack(body, dict[str, Any]))
+        return b""
 
 
 def _told(message: Mapping[str, Any]) -> Told:

@@ -12,7 +12,7 @@ def main(kind: str, data_dir: str) -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "mcphub.settings"
     os.environ.setdefault(
         "MCPHUB_LIMITS",
-        "keepalive_s=1,body_bytes=100000,write_s=3,event_bytes=200000,body_s=2,connection_requests=20",
+        "keepalive_s=1,body_bytes=100000,write_s=3,event_bytes=200000,body_s=2,connection_requests=20,replay_bytes=50000",
     )
     import django
 
@@ -25,6 +25,7 @@ def main(kind: str, data_dir: str) -> None:
     from gateway.models import Session
     from gateway.server.drain import drain
     from gateway.server.sockets import listen
+    from mcphub.core.workers import Workers, new_worker_id
     from tests.gateway.tiny_core import TinyCore
 
     if Session._meta.db_table not in connection.introspection.table_names():
@@ -32,7 +33,7 @@ def main(kind: str, data_dir: str) -> None:
             editor.create_model(Session)
     limits = settings.HUB.limits
     core = TinyCore()
-    edge = EdgeApp(core, EdgeConfig.of(settings.HUB))
+    edge = EdgeApp(core, EdgeConfig.of(settings.HUB), Workers(new_worker_id()))
     core.push = edge.sessions.push
 
     async def served(scope, receive, send):  # type: ignore[no-untyped-def]  # what `mcphub.asgi` does

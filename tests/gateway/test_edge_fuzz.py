@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.edge.app import EdgeApp
 from gateway.edge.config import EdgeConfig
+from mcphub.core.workers import Workers, new_worker_id
 from tests.gateway.conftest import call, modern_headers
 from tests.gateway.tiny_core import TinyCore
 
@@ -62,7 +63,7 @@ def messages(draw: st.DrawFn) -> bytes:
 
 async def answer(method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, bytes, int]:
     """Status and body of the edge's answer in this process, and how many responses are left under way."""
-    edge = EdgeApp(TinyCore(), EdgeConfig(trusted_proxies=("127.0.0.0/8",)))
+    edge = EdgeApp(TinyCore(), EdgeConfig(trusted_proxies=("127.0.0.0/8",)), Workers(new_worker_id()))
     sent: list[Any] = []
     incoming = [{"type": "http.request", "body": body}]
 

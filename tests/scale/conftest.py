@@ -1,7 +1,7 @@
 """Two hubs on one PostgreSQL and one Redis."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,6 @@ class Pair:
 
     hubs: tuple[Hub, Hub]
     folder: Path
-    redis: Redis
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -54,26 +53,39 @@ def counting(folder: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def pair(tmp_path: Path, postgresql: PostgreSQL, redis: Redis) -> Iterator[Pair]:
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two hubs that serve the counting server and, over HTTP with sessions, one that asks; all started and listed."""
+    folder = tmp_path_factory.mktemp("pair")
+    postgresql, redis = PostgreSQL(), Redis(folder / "redis")
+    postgresql.start()
+    redis.start()
+    try:
+        with asking_http(folder, "handshake") as asking:
+            yield from _running(folder, postgresql, redis, {"counting": counting(folder), "asking": {"url": asking}})
+    finally:
+        redis.stop()
+        postgresql.close()
+
+
+def _running(
+    folder: Path, postgresql: PostgreSQL, redis: Redis, servers: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Pair]:
     settings = {
         "database_url": postgresql.url,
         "redis_url": redis.url,
-        "data_dir": str(tmp_path / "data"),
+        "data_dir": str(folder / "data"),
         "limits": f"lease_s={LEASE_S},ack_s=1,silent_s=3",
     }
-    with asking_http(tmp_path, "handshake") as asking:
-        file = servers_file(tmp_path / "servers.json", {"counting": counting(tmp_path), "asking": {"url": asking}})
-        key = _prepared(Hub(tmp_path / "prepared", **settings), file)
-        hubs = Hub(tmp_path / "one", key=key, **settings), Hub(tmp_path / "two", key=key, **settings)
-        with hubs[0], hubs[1]:
-            for hub in hubs:
-                hub.serve(wait=False)
-            for hub in hubs:
-                until("the hub's readiness", hub.is_ready, 40)
-                hub.until_listed("counting", "asking")
-            yield Pair(hubs, tmp_path, redis)
+    key = _prepared(Hub(folder / "prepared", **settings), servers_file(folder / "servers.json", servers))
+    hubs = Hub(folder / "one", key=key, **settings), Hub(folder / "two", key=key, **settings)
+    with hubs[0], hubs[1]:
+        for hub in hubs:
+            hub.serve(wait=False)
+        for hub in hubs:
+            until("the hub's readiness", hub.is_ready, 40)
+            hub.until_listed(*servers)
+        yield Pair(hubs, folder)
 
 
 def _prepared(hub: Hub, file: Path) -> str:
@@ -82,3 +94,9 @@ def _prepared(hub: Hub, file: Path) -> str:
     hub.manage("create_org", "default")
     hub.manage("import_servers", str(file))
     return str(hub.manage_json("create_key", "owner", "--org", "default", "--role", "owner")["key"])
+
+
+def text_of(result: Any) -> str:
+    """The text of a tool's result that is no error."""
+    assert not result.is_error, result
+    return str(result.content[0].text)

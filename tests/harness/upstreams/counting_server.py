@@ -56,10 +56,9 @@ async def wait(seconds: float) -> str:
 
 
 @server.tool()
-async def grow(context: Context[Any, Any]) -> str:
-    """Offer one more tool."""
+def grow() -> str:
+    """Offer one more tool, and tell nobody."""
     server.add_tool(lambda: "new", name=f"grown_{next(numbers)}", description="New.")
-    await context.session.send_tool_list_changed()
     return "grown"
 
 

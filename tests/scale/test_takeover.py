@@ -1,0 +1,42 @@
+"""The process that holds a connection dies: its calls end honestly, and another process goes on."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+from mcp import Client
+
+from tests.harness.clients import python_client
+from tests.harness.processes import alive, until_gone
+from tests.harness.waiting import until
+from tests.scale.conftest import Pair, text_of
+
+
+@pytest.mark.timeout(120)
+async def test_killed_owner_leaves_open_calls_unknown_and_the_other_process_takes_over(pair: Pair) -> None:
+    owner, other = pair.owner()
+    async with python_client(other.mcp_url, other.key, "2026-07-28") as client:
+        assert text_of(await client.call_tool("counting__tally", {})) == "1"
+        waiting = asyncio.create_task(client.call_tool("counting__wait", {"seconds": 60}))
+        await asyncio.to_thread(until, "the wait's beginning", lambda: "began" in pair.marks())
+        child = pair.starts()[-1]
+        os.kill(owner.process.pid, signal.SIGKILL)
+        lost = await waiting
+        assert lost.is_error
+        assert lost.meta["mcphub/error"]["reason"] == "lost"
+        assert lost.meta["mcphub/error"]["outcome"] == "unknown"
+        assert await recovered(client) == "1"
+    until_gone({child})
+    assert len([pid for pid in pair.starts() if alive(pid)]) == 1
+
+
+async def recovered(client: Client) -> str:
+    """The first tally that is no error; errors meanwhile have certainly had no effect."""
+    async with asyncio.timeout(40):
+        while True:
+            result = await client.call_tool("counting__tally", {})
+            if not result.is_error:
+                return text_of(result)
+            assert result.meta["mcphub/error"]["outcome"] == "not_sent"
+            await asyncio.sleep(0.2)

@@ -20,7 +20,7 @@ from mcphub.core.principal import Principal
 from upstreams.errors import RpcError
 
 EXTENSION: Final = "io.modelcontextprotocol/tasks"
-NEEDED: Final = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
+NEEDED: Final[dict[str, Any]] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
 PURPOSE: Final = "task"
 CREATED: Final = "task"
 TASK_ID: Final = "taskId"

@@ -71,11 +71,25 @@ def resources_read(params: Mapping[str, Any], reach: Reach) -> Call:
     """`resources/read`: by URI, wrapped or not, listed or matched by a template."""
     shown = _text(params, "uri")
     spec, uri = owner_of(reach, shown)
-    if spec is None or (spec.id, uri) in reach.snapshot.off:
+    if spec is None or _is_off(reach, spec, uri):
         raise Refused(unknown("resource", shown))
     target = Target("resource", spec.slug, uri, Risk.READ)
     own = {**params, "uri": uri}
     return Call("resources/read", target, spec, own, {"uri": uri}, shown_as=shown, resend=True, cacheable=True)
+
+
+def _is_off(reach: Reach, spec: UpstreamSpec, uri: str) -> bool:
+    """Whether `uri` is a resource that is switched off, or one that only a template does which is.
+
+    An upstream answers such URIs all the same, and a client may name any URI; a listed resource is its own.
+    """
+    snapshot = reach.snapshot
+    if (spec.id, uri) in snapshot.off:
+        return True
+    templates = snapshot.off_templates.get(spec.id, ())
+    if not any(template_matches(template, uri) for template in templates):
+        return False
+    return all(entry.upstream_id != spec.id for entry in reach.resources(uri))
 
 
 def completion_complete(params: Mapping[str, Any], reach: Reach) -> Call:
@@ -121,8 +135,8 @@ def owner_of(reach: Reach, shown: str) -> tuple[UpstreamSpec | None, str]:
     if reach.only is not None:
         return reach.only, shown
     spec, uri = reach.unwrapped(shown)
-    if spec is not None:
-        return spec, uri
+    if spec is not None or uri != shown:
+        return spec, uri if spec else shown
     if listed := reach.resources(shown):
         return (reach.snapshot.specs[listed[0].upstream_id] if len(listed) == 1 else None), shown
     if shown.startswith(APP_SCHEME):

@@ -7,8 +7,9 @@ from typing import Final
 from django.conf import settings
 
 from gateway import lists
-from gateway.errors import METHOD_NOT_FOUND
+from gateway.errors import METHOD_NOT_FOUND, TooManyAttempts
 from gateway.facts import described
+from gateway.guesses import Guesses
 from gateway.mirrored import check_mirrored
 from gateway.news import News
 from gateway.pipeline import Pipeline
@@ -53,6 +54,7 @@ class Core:
             "resources/list": self._list_resources,
         }
         self._touched: dict[str, float] = {}
+        self._guesses = Guesses(settings.HUB.limits)
         self._no_auth = settings.START.no_auth
         self._single_upstream = settings.START.single_upstream
 
@@ -72,6 +74,8 @@ class Core:
             return self._open_principal()
         record = self._snapshots.proven.find(credentials.secret) or self._prove(credentials.secret)
         if record is None or (record.expires_at is not None and record.expires_at <= time.time()):
+            if credentials.secret and (wait_s := self._guesses.failed(source)):
+                raise TooManyAttempts(wait_s)
             raise Unauthenticated
         self._touch(record, credentials.secret, source)
         return record.principal

@@ -146,6 +146,11 @@ class ParkedCall:
         if self._task is not None:
             self._task.cancel()
 
+    async def over(self) -> None:
+        """Wait until the work has ended, however it did."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
     def _is_over(self) -> bool:
         return self._end is not None or (self._task is not None and self._task.done())
 
@@ -206,10 +211,12 @@ class Parking:
         self._calls.pop(parked.call_id, None)
         parked.cancel()
 
-    def stop(self) -> None:
-        """End all of them."""
-        for parked in list(self._calls.values()):
+    async def stop(self) -> None:
+        """End all of them, and wait until they have ended."""
+        calls = list(self._calls.values())
+        for parked in calls:
             self.drop(parked)
+        await asyncio.gather(*(parked.over() for parked in calls))
 
     def _has_room(self, principal_id: str) -> bool:
         """Whether one more may wait: neither the hub nor the principal holds too many."""

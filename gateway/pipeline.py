@@ -26,12 +26,7 @@ from mcphub.core.workers import AnswerLost, NotTaken
 from upstreams.connections import Connections
 from upstreams.errors import Outcome, ProtocolFault, RpcError, UpstreamError
 
-NOUNS: Final = {
-    "tools/call": "tool",
-    "prompts/get": "prompt",
-    "resources/read": "resource",
-    **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "task"),
-}
+NOUNS: Final = {"tool": "tool", "prompt": "prompt", "resource": "resource", "template": "resource"}
 BAD_ANSWERS: Final = RpcError(INVALID_PARAMS, "inputResponses must be an object of results")
 GONE: Final = Failure("lost", "The process in which the call waited went away.", "unknown")
 DECLINED: Final = Failure("cancelled", "The page that the server asked for was not opened.", "not_sent")
@@ -175,12 +170,16 @@ class Pipeline:
         """Say no: as the tool's result where the tool may be seen, else as if it did not exist (F52)."""
         self._denials.add(structs.replace(event, kind=Kind.DENIED))
         if not reach.shows(call.target):
-            reply.error(unknown(NOUNS.get(request.method, "prompt"), call.shown_as))
+            reply.error(unknown(_noun(request, call), call.shown_as))
             return
         reason: Reason = "approval_pending" if event.effect == "ask" else "denied"
         before: Outcome = "unknown" if event.kind is Kind.RESUMED else "not_sent"
         failure = Failure(reason, f"Policy does not allow this call: {event.reason}.", before)
         fail(request, reply, failure, event.call_id)
+
+
+def _noun(request: Request, call: Call) -> str:
+    return "task" if request.method.startswith("tasks/") else NOUNS[call.target.kind]
 
 
 def _narrowed(request: Request, call: Call) -> Request:

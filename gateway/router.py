@@ -12,6 +12,7 @@ from mcphub.core.principal import NO_ATTRIBUTES, Principal
 from policies.engine import attributes_read, decide, gate, listing, view_facts
 from policies.facts import client_facts, request_for
 from policies.types import KINDS, CallRequest, Decision, Kind, Listing, Risk, Target
+from upstreams.naming import SEPARATOR
 from upstreams.types import ClientFacts, UpstreamSpec
 
 NOTHING: Final = Target("tool", "", "", Risk.READ)
@@ -71,8 +72,8 @@ class Reach:
         if self.only is not None:
             return catalogue.own(self.only.id, kind, name, holder)
         entry = catalogue.public(kind, name, holder)
-        if entry is not None:
-            return entry
+        if entry is not None or SEPARATOR in name:
+            return entry  # a bare name that looks public would tell whether the public one is hidden or absent
         visible = [entry for entry in catalogue.bare(kind, name, holder) if self.is_visible(entry)]
         return visible[0] if len(visible) == 1 else None
 

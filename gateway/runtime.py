@@ -71,7 +71,7 @@ class Runtime:
     async def stop(self) -> None:
         """End every connection and child, then write what the record still owes."""
         await self.core.news.lists.stop()
-        self.pipeline.parking.stop()
+        await self.pipeline.parking.stop()
         await self.edge_app.stop()
         await self.snapshots.stop()
         await self.workers.finish(FINISH_S)

@@ -42,7 +42,8 @@ log = structlog.get_logger(__name__)
 class OrgSnapshot:
     """One org at one config version. `views` and `facts` are caches that die with the snapshot.
 
-    `live` outlives it; `off` are the resources (upstream id, URI) that an operator switched off, or that are held.
+    `live` outlives it; `off` are the resources (upstream id, URI) that an operator switched off, or that are held,
+    and `off_templates` the URI templates, by upstream id.
     """
 
     org: OrgRef
@@ -54,6 +55,7 @@ class OrgSnapshot:
     catalogue: Catalogue
     live: LiveTable = field(default_factory=LiveTable)
     off: frozenset[tuple[str, str]] = frozenset()
+    off_templates: Mapping[str, frozenset[str]] = field(default_factory=dict)
     views: dict[Any, View] = field(default_factory=dict)
     facts: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
@@ -81,7 +83,16 @@ def load(org: OrgRef, version: int, live: LiveTable) -> OrgSnapshot:
         catalogue=Catalogue(_entries(records)),
         live=live,
         off=frozenset((each.upstream_id, each.name) for each in records if each.kind == "resource" and _is_off(each)),
+        off_templates=_off_templates(records),
     )
+
+
+def _off_templates(records: Iterable[CatalogueRecord]) -> Mapping[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for record in records:
+        if record.kind == "template" and _is_off(record):
+            found.setdefault(record.upstream_id, set()).add(record.name)
+    return MappingProxyType({upstream_id: frozenset(names) for upstream_id, names in found.items()})
 
 
 def _is_off(record: CatalogueRecord) -> bool:

@@ -157,6 +157,10 @@ FEATURES: Final[Mapping[str, str]] = {
 DONE: Final = frozenset({"P2", "N1", "N5", "U3", "A2", "A7", "X8", "X13"})
 
 
+FAULTS: Final = frozenset(f"F{number:02}" for number in range(1, 62)) - {"F08"}
+"""The ids of the fault matrix, which tests may name as well."""
+
+
 def proofs() -> dict[str, list[str]]:
     """Row id → `file::test` of every test that names it, read from the source so that nothing has to run."""
     found: dict[str, list[str]] = defaultdict(list)

@@ -18,7 +18,16 @@ from mcphub.accounts.roles import MEMBER, OWNER
 from mcphub.core.peer import is_loopback, source_of
 from mcphub.core.principal import OrgRef, Principal
 
-FORWARDING: Final = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED")
+FORWARDING: Final = (
+    "HTTP_FORWARDED",
+    "HTTP_VIA",
+    "HTTP_X_REAL_IP",
+    "HTTP_X_FORWARDED",
+    "HTTP_X_CLIENT_IP",
+    "HTTP_CF_CONNECTING_IP",
+    "HTTP_FLY_CLIENT_IP",
+    "HTTP_TRUE_CLIENT_IP",
+)
 
 
 class Failed(Exception):

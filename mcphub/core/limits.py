@@ -56,6 +56,8 @@ class Limits:
     condition_nodes: int = 2_000
     stderr_bytes: int = 64 * 1024
     noise_lines: int = 100
+    key_attempts: int = 30
+    key_window_s: float = 60
     sign_in_attempts: int = 10
     sign_in_window_s: float = 300
     link_s: float = 900

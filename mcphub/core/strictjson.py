@@ -1,4 +1,6 @@
-"""Strict JSON for what clients send (RFC 8259, and no more): no duplicate keys, no NaN, bounded depth."""
+"""Strict JSON for what clients send (RFC 8259, and no more): no NaN, bounded depth, no
+duplicate keys, no half characters.
+"""
 
 import json
 from typing import Any, Final
@@ -44,11 +46,22 @@ def loads(body: bytes) -> Any:
     if too_deep(text):
         raise BadJson(f"nested deeper than {MAX_DEPTH}")
     try:
-        return _decoder.decode(text)
+        value = _decoder.decode(text)
     except BadJson:
         raise
     except (ValueError, RecursionError) as error:
         raise BadJson("malformed JSON") from error
+    if "\\ud" in text or "\\uD" in text:
+        _refuse_lone_surrogates(value)
+    return value
+
+
+def _refuse_lone_surrogates(value: Any) -> None:
+    r"""Half a character (`"\ud83d"`) is no text: it cannot be stored, and programs behind the hub choke on it."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadJson("lone surrogate") from None
 
 
 def too_deep(text: str) -> bool:

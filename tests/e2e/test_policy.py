@@ -30,6 +30,24 @@ async def test_viewer_sees_and_calls_read_tools_only(shared_hub: Hub, viewer_key
     assert hidden.value.error.keys() == absent.value.error.keys()
 
 
+@pytest.mark.requirement("O7")
+async def test_completion_tells_no_hidden_template_from_an_absent_one(shared_hub: Hub):
+    key = shared_hub.manage_json("create_key", "echo-only", "--role", "viewer", "--tools", "echo")["key"]
+    argument = {"name": "day", "value": "x"}
+    async with raw_client(shared_hub.mcp_url, key, "modern") as client:
+        answers = [
+            await client.send(
+                "completion/complete", {"ref": {"type": "ref/resource", "uri": uri}, "argument": argument}
+            )
+            for uri in ("hub+sdk:note://{day}", "hub+tdk:note://{day}")
+        ]
+    hidden, absent = answers
+    assert hidden.status_code == absent.status_code
+    hidden_error, absent_error = hidden.json()["error"], absent.json()["error"]
+    assert hidden_error["message"].replace("hub+sdk:", "hub+tdk:") == absent_error["message"]
+    assert hidden_error.keys() == absent_error.keys()
+
+
 @pytest.mark.requirement("O1")
 @pytest.mark.parametrize("era", ERAS)
 async def test_owner_reaches_everything(shared_hub: Hub, era: Era):

@@ -34,7 +34,7 @@ async def test_f23_news_streams_do_not_hold_the_hub_up_and_calls_are_finished(ki
                     assert events("\n".join([line async for line in lines])) == []
                     assert events("\n".join([line async for line in more]))[-1]["id"] == 1
             assert text_of(await calling) == {"pause": 0.8}
-        assert edge.process.wait(3) == 0
+        assert edge.process.wait(15) == 0
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
@@ -58,4 +58,4 @@ async def test_f23_conversations_end_after_the_answers_they_wait_for(kind: str, 
                 assert (await old.heard())["id"] == 7
                 assert (await spoken.heard())["id"] == 7
                 assert await spoken.closed() == 1001
-        assert edge.process.wait(3) == 0
+        assert edge.process.wait(15) == 0

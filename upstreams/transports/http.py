@@ -140,6 +140,7 @@ class HttpLink:
         self._session = ""
         self._head = b""
         self._renewing = asyncio.Lock()
+        self._cancelling: set[asyncio.Task[None]] = set()
         self._last_id = 0
         self._underway: dict[int, HttpUnderway] = {}
         self._listening: asyncio.Task[bool] | None = None
@@ -478,7 +479,9 @@ class HttpLink:
     def _abandon(self, under: HttpUnderway) -> None:
         """A modern upstream sees the closed stream; others are told, except about the request that opens."""
         if self.era == "handshake" and under.exchange.method != "initialize" and under.sending is not None:
-            aio.spawn(self.notify(base.CANCELLED, {"requestId": under.id}), name="cancel-upstream")
+            task = aio.spawn(self.notify(base.CANCELLED, {"requestId": under.id}), name="cancel-upstream")
+            self._cancelling.add(task)
+            task.add_done_callback(self._cancelling.discard)
 
     async def close(self) -> None:
         self.ended = self.ended or Lost("The connection was closed by the hub.")
@@ -487,5 +490,6 @@ class HttpLink:
         if self._session:
             with suppress(UpstreamError, TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
+                    await asyncio.gather(*self._cancelling)
                     async with self._endpoint.origin.send("DELETE", self._endpoint.target, self._head, None):
                         return

@@ -17,7 +17,7 @@ from msgspec import structs
 
 from audit.events import AuditUnavailable, Event, Kind
 from audit.writer import Writer
-from gateway import bridge, relay, rounds
+from gateway import bridge, relay, rounds, tasks
 from gateway.bridge import Asker, ClientRefused
 from gateway.calls import Call, Refused
 from gateway.errors import AUDIT_UNAVAILABLE, MISSING_CAPABILITY
@@ -34,7 +34,6 @@ from upstreams.transports.envelope import BRIDGED, offered
 from upstreams.types import Answer, Sink
 
 URL_REQUIRED: Final = -32042
-TASKS: Final = "io.modelcontextprotocol/tasks"
 
 ROUNDS: Final = 10
 """How often one call of a modern upstream may ask a handshake client; the SDK's clients end there too."""
@@ -186,7 +185,7 @@ def _needs(answer: Answer) -> Needs:
 def _extended(run: Run, kind: str, answer: Answer) -> Ended:
     """A result of a kind that some extension defines: for clients that declared one, as it came."""
     extensions = run.request.client.capabilities.get("extensions") or {}
-    known = TASKS in extensions if kind == "task" else bool(extensions)
+    known = tasks.EXTENSION in extensions if kind == "task" else bool(extensions)
     if run.request.era != "modern" or not known:
         raise ProtocolFault(
             "The server answered with a kind of result that this client does not know.", outcome="completed"

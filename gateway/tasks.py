@@ -11,12 +11,16 @@ from typing import Any, Final
 import msgspec
 
 from gateway.calls import Call, Refused
+from gateway.errors import MISSING_CAPABILITY
 from gateway.failures import unknown
 from gateway.relay import encode, members, result_type
 from gateway.router import Reach, target_of
 from mcphub.core.keyring import KeyringError, keyring
 from mcphub.core.principal import Principal
+from upstreams.errors import RpcError
 
+EXTENSION: Final = "io.modelcontextprotocol/tasks"
+NEEDED: Final[dict[str, Any]] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
 PURPOSE: Final = "task"
 CREATED: Final = "task"
 TASK_ID: Final = "taskId"
@@ -37,6 +41,8 @@ def reader(method: str, *, resend: bool = False) -> Callable[[Mapping[str, Any],
     """What a later request about a task means as a call: one to the tool that began it."""
 
     def read(params: Mapping[str, Any], reach: Reach) -> Call:
+        if EXTENSION not in (reach.client.capabilities.get("extensions") or {}):
+            raise Refused(RpcError(MISSING_CAPABILITY, "The request does not declare the tasks extension", NEEDED))
         shown = params.get(TASK_ID)
         task = _opened(shown, reach.principal)
         entry = task and reach.snapshot.catalogue.own(task.upstream_id, "tool", task.tool, reach.principal.id)

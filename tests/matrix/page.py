@@ -16,11 +16,22 @@ Clients and servers of both protocol eras meet at the hub: *handshake* (2024-11-
 server that speaks the other era alone, both at the aggregate endpoint `/mcp` and at the server's own endpoint.
 """
 
+OTHERS: Final = """\
+Clients that list, call, read, get prompts and answer questions at servers of both eras
+(`tests/matrix/test_clients.py`): the Python SDK 2.3 in each of its modes, the TypeScript SDK 1.x and 2.x (2.x also
+pinned to 2026-07-28), fastmcp's client. The MCP Inspector's command line lists, calls, reads and gets prompts.
+Servers, reached by clients of both eras (`tests/matrix/test_servers.py`): `server-everything` over stdio, HTTP and
+HTTP+SSE, and one on the TypeScript SDK 2.x.
+The official conformance suite's results stand in [conformance.md](conformance.md).
+"""
+
 
 def text() -> str:
     """The page."""
     notes = list(dict.fromkeys(EMPTY.values()))
-    return "\n".join([ABOUT, *_table(notes), "", *(f"[{at}] {note}" for at, note in enumerate(notes, 1)), ""])
+    return "\n".join(
+        [ABOUT, *_table(notes), "", *(f"[{at}] {note}" for at, note in enumerate(notes, 1)), "", OTHERS.rstrip(), ""]
+    )
 
 
 def _table(notes: list[str]) -> Iterator[str]:

@@ -106,3 +106,13 @@ async def test_client_without_the_extension_gets_no_task(extended_hub: Hub):
         answer = await client.call("here__slow")
     assert answer["isError"]
     assert "taskId" not in answer
+
+
+@pytest.mark.requirement("P14")
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+async def test_tasks_need_the_extension_on_each_request(extended_hub: Hub, method: str):
+    async with raw_client(extended_hub.mcp_url, extended_hub.key, "modern") as client:
+        with pytest.raises(RpcFailed) as failed:
+            await client.request(method, {"taskId": "any"})
+    assert (failed.value.status, failed.value.error["code"]) == (400, -32021)
+    assert failed.value.error["data"] == {"requiredCapabilities": {"extensions": {TASKS: {}}}}

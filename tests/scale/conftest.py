@@ -55,7 +55,7 @@ def counting(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Two hubs with the counting server, one that tells news, and one over HTTP with sessions that asks; all listed."""
+    """Two hubs with the counting server, one that tells news, and one over HTTP with sessions that asks."""
     folder = tmp_path_factory.mktemp("pair")
     postgresql, redis = PostgreSQL(), Redis(folder / "redis")
     postgresql.start()

@@ -7,6 +7,7 @@ from typing import Any, Final
 from gateway.errors import INVALID_PARAMS
 from gateway.failures import unknown
 from gateway.router import Reach, target_of
+from gateway.views import APP_SCHEME, app_of
 from policies.types import Kind, Risk, Target
 from upstreams.errors import RpcError
 from upstreams.types import UpstreamSpec
@@ -124,6 +125,10 @@ def owner_of(reach: Reach, shown: str) -> tuple[UpstreamSpec | None, str]:
         return spec, uri
     if listed := reach.resources(shown):
         return (reach.snapshot.specs[listed[0].upstream_id] if len(listed) == 1 else None), shown
+    if shown.startswith(APP_SCHEME):
+        named = {entry.upstream_id for entry in reach.visible("tool") if app_of(entry) == shown}
+        if named:
+            return (reach.snapshot.specs[named.pop()] if len(named) == 1 else None), shown
     matching = {entry.upstream_id for entry in reach.visible("template") if template_matches(entry.name, shown)}
     if len(matching) == 1:
         return reach.snapshot.specs[matching.pop()], shown

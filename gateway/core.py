@@ -7,12 +7,12 @@ from typing import Final
 from django.conf import settings
 
 from gateway import lists
-from gateway.calls import READERS
 from gateway.errors import METHOD_NOT_FOUND
 from gateway.facts import described
 from gateway.mirrored import check_mirrored
 from gateway.news import News
 from gateway.pipeline import Pipeline
+from gateway.readers import READERS
 from gateway.relay import SERVER_INFO, encode
 from gateway.resources import LiveResources
 from gateway.router import Reach, reach

@@ -19,9 +19,10 @@ from audit.events import AuditUnavailable, Event, Kind
 from audit.writer import Writer
 from gateway import bridge, relay, rounds
 from gateway.bridge import Asker, ClientRefused
-from gateway.calls import READERS, Call, Refused
+from gateway.calls import Call, Refused
 from gateway.errors import AUDIT_UNAVAILABLE, MISSING_CAPABILITY
 from gateway.failures import Failure
+from gateway.readers import READERS
 from gateway.rounds import INPUT_REQUIRED, Needs, State
 from gateway.run import Ended, Run, holder_of, intent_of
 from gateway.types import NotFound, Request, Unavailable

@@ -6,7 +6,7 @@ from typing import Any, Final
 from gateway.errors import INVALID_PARAMS
 from gateway.router import Reach
 from gateway.types import Request
-from gateway.views import View, build, page
+from gateway.views import NOTHING_WRAPPED, View, Wrapped, app_of, build, colliding, page
 from mcphub.core.keyring import KeyringError, keyring
 from policies.types import Kind
 from upstreams.errors import RpcError
@@ -44,8 +44,21 @@ def view_of(reach: Reach, kind: Kind, revision: str) -> View:
     if found is None:
         if len(views) >= MAX_VIEWS:
             views.clear()
-        found = views[key] = build(kind, reach.visible(kind), own_names=reach.own_names, revision=revision)
+        wrapped = _wrapped(reach, kind, revision)
+        found = views[key] = build(
+            kind, reach.visible(kind), own_names=reach.own_names, revision=revision, wrapped=wrapped
+        )
     return found
+
+
+def _wrapped(reach: Reach, kind: Kind, revision: str) -> Wrapped:
+    """The resources whose URI is not unique among those listed and those that tools name as their apps."""
+    if reach.own_names or kind not in ("resource", "tool"):
+        return NOTHING_WRAPPED
+    apps = {(entry.upstream_id, uri) for entry in reach.visible("tool") if (uri := app_of(entry))}
+    if kind == "tool":
+        return view_of(reach, "resource", revision).wrapped if apps else NOTHING_WRAPPED
+    return colliding({*apps, *((entry.upstream_id, entry.name) for entry in reach.visible("resource"))})
 
 
 def view_key(reach: Reach, kind: Kind, revision: str) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
-from gateway.calls import READERS, Refused
+from gateway.calls import Refused, resources_read
 from gateway.errors import INTERNAL_ERROR, INVALID_PARAMS
 from gateway.failures import unknown
 from gateway.relay import encode
@@ -197,7 +197,7 @@ class News:
 def _place(request: Request, opened: Reach, uri: Any) -> Place | RpcError:
     """Where a resource is watched, if this principal may read it."""
     try:
-        call = READERS["resources/read"]({"uri": uri}, opened)
+        call = resources_read({"uri": uri}, opened)
     except Refused as refused:
         return refused.error
     if opened.decide(call.target, lambda: call.arguments).effect != "allow":

@@ -9,12 +9,13 @@ from audit.events import Event, Kind, Result
 from audit.flood import Denials
 from audit.writer import Writer
 from gateway import relay, rounds
-from gateway.calls import READERS, Call, Refused
+from gateway.calls import Call, Refused
 from gateway.dialogue import Dialogue, goes_on
 from gateway.errors import INVALID_PARAMS
 from gateway.failures import Failure, Reason, unknown
 from gateway.handing import Handing
 from gateway.parked import ParkedCall, Parking, Taken
+from gateway.readers import READERS
 from gateway.rounds import State
 from gateway.router import Reach
 from gateway.run import Again, Ended, Run, fail, intent_of
@@ -25,7 +26,12 @@ from mcphub.core.workers import AnswerLost, NotTaken
 from upstreams.connections import Connections
 from upstreams.errors import Outcome, ProtocolFault, RpcError, UpstreamError
 
-NOUNS: Final = {"tools/call": "tool", "prompts/get": "prompt", "resources/read": "resource"}
+NOUNS: Final = {
+    "tools/call": "tool",
+    "prompts/get": "prompt",
+    "resources/read": "resource",
+    **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "task"),
+}
 BAD_ANSWERS: Final = RpcError(INVALID_PARAMS, "inputResponses must be an object of results")
 GONE: Final = Failure("lost", "The process in which the call waited went away.", "unknown")
 DECLINED: Final = Failure("cancelled", "The page that the server asked for was not opened.", "not_sent")

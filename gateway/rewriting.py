@@ -1,9 +1,10 @@
-"""Resource URIs in results, where this principal's view had to wrap them to keep them apart. No I/O."""
+"""Task ids in results, and resource URIs where this principal's view had to wrap them to keep them apart. No I/O."""
 
 import json
 from collections.abc import Callable
 from typing import Any
 
+from gateway import tasks
 from gateway.calls import Call
 from gateway.lists import view_of
 from gateway.router import Reach
@@ -14,7 +15,9 @@ Rewrite = Callable[[str], str]
 
 
 def rewrite(raw: bytes, call: Call, reach: Reach) -> bytes:
-    """`raw` with every URI that the client knows wrapped, wrapped; untouched when there is none."""
+    """`raw` with every task id and URI that the client knows wrapped, wrapped; untouched when there is none."""
+    if b'"taskId"' in raw:
+        raw = tasks.wrapped(raw, call, reach)
     if reach.own_names or b'"uri"' not in raw:
         return raw
     upstream_id = call.spec.id
@@ -26,7 +29,8 @@ def rewrite(raw: bytes, call: Call, reach: Reach) -> bytes:
         return wrap(call.spec.slug, uri) if uri in own or wrap(call.spec.slug, uri) == call.shown_as else uri
 
     result = json.loads(raw)
-    for content in _contents(result):
+    later = result.get("result")
+    for content in _contents(result) + (_contents(later) if isinstance(later, dict) else []):
         if isinstance(content.get("uri"), str):
             content["uri"] = known(content["uri"])
     return json.dumps(result, ensure_ascii=False, separators=(",", ":")).encode()

@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.router import Reach
 from gateway.types import NotFound
+from gateway.views import wrap
 from mcphub.core import aio
 from policies.types import Target
 from upstreams.connections import Connections
@@ -38,7 +39,9 @@ class Place:
         own = self.target.name
         if uri == own:
             return self.shown
-        return self.shown.removesuffix(own) + uri if uri.startswith(own.rstrip("/") + "/") else ""
+        if not uri.startswith(own.rstrip("/") + "/"):
+            return ""
+        return uri if self.shown == own else wrap(self.spec.slug, uri)
 
 
 @dataclass(slots=True, eq=False)

@@ -17,9 +17,11 @@ from gateway.edge.incoming import Caller, Incoming, accepted, check_media
 from gateway.edge.legacy import LegacyWire
 from gateway.edge.modern import ModernEra
 from gateway.edge.outlet import Outlet
+from gateway.edge.places import Places
 from gateway.edge.pulse import Pulse
 from gateway.edge.source import Sources
 from gateway.edge.stream import Send
+from gateway.edge.trails import Trails
 from gateway.edge.websocket import Socket, deny
 from gateway.eras.modern import HANDSHAKE_HEADERS, VERSION_HEADER, is_modern
 from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Header, Refused, TooManyAttempts, refused
@@ -47,9 +49,12 @@ class EdgeApp:
         self._sources = Sources(config)
         self._pulse = Pulse(config.limits.keepalive_s)
         asks = Asks(workers)
-        self._modern = ModernEra(core, self._pulse, asks)
-        self._handshake = HandshakeEra(core, self.sessions, self._pulse, asks)
+        self._places = Places(config.limits)
+        self._trails = Trails(config.limits)
+        self._modern = ModernEra(core, self._pulse, asks, self._places)
+        self._handshake = HandshakeEra(core, self.sessions, self._pulse, asks, self._places, self._trails)
         self._legacy = LegacyWire(core, self._handshake, self._pulse, config, workers)
+        self.sessions.on_ended.append(self._trails.forget)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -83,7 +88,8 @@ class EdgeApp:
             elif scope["method"] == "POST":
                 await self._post(incoming, receive, scope)
             elif incoming.route.wire == "sse":
-                await self._legacy.listen(incoming)
+                with self._places.hold(incoming.principal.id):
+                    await self._legacy.listen(incoming)
             else:
                 await self._get_or_delete(incoming, scope["method"])
         except Refused as refusal:
@@ -108,14 +114,13 @@ class EdgeApp:
             if route.wire != "streamable":
                 raise refused(404, INVALID_REQUEST, "Not found")
             caller = Caller(headers, route, *self._authenticated(scope, headers, route))
+            with self._places.hold(caller.principal.id):
+                socket = Socket(self._core, self._handshake, caller, send, self.config.limits)
+                await socket.serve(receive, self._pulse, scope.get("subprotocols", ()))
         except Refused as refusal:
             await deny(send, refusal)
-            return
         except Unavailable as unavailable:
             await deny(send, _unavailable(unavailable))
-            return
-        socket = Socket(self._core, self._handshake, caller, send, self.config.limits)
-        await socket.serve(receive, self._pulse, scope.get("subprotocols", ()))
 
     def _admit(self, scope: Mapping[str, Any], outlet: Outlet) -> Incoming | None:
         """Who asks for what; None for a CORS preflight. Raises `Refused`, `Unavailable`."""
@@ -186,6 +191,7 @@ class EdgeApp:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
+            self._trails.tidy()
             try:
                 await self.sessions.sweep()
             except Unavailable:

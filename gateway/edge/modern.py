@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from gateway.edge.asks import Asks
 from gateway.edge.incoming import Incoming
+from gateway.edge.outlet import Outlet
+from gateway.edge.places import Places
 from gateway.edge.pulse import Pulse
 from gateway.edge.reply import Reply
 from gateway.edge.serving import serve, still_allowed
@@ -22,9 +24,10 @@ NO_HEADERS: Final[Mapping[str, str]] = {}
 class ModernEra:
     """Answers modern POSTs. A client that leaves has cancelled."""
 
-    def __init__(self, core: GatewayCore, pulse: Pulse, asks: Asks) -> None:
+    def __init__(self, core: GatewayCore, pulse: Pulse, asks: Asks, places: Places) -> None:
         self._core = core
         self._pulse = pulse
+        self._places = places
         self._asks = asks
 
     async def post(self, incoming: Incoming, message: Any, size: int) -> None:
@@ -70,9 +73,15 @@ class ModernEra:
         outlet.on_leave = reply.cancel
         if method == LISTEN:
             outlet.still_allowed = lambda: still_allowed(self._core, incoming)
+            with self._places.hold(incoming.principal.id):
+                await self._serve(request, reply, outlet)
+        else:
+            await self._serve(request, reply, outlet)
+        await outlet.finish(reply.status, reply.body)
+
+    async def _serve(self, request: Request, reply: Reply, outlet: Outlet) -> None:
         self._pulse.add(outlet)
         try:
             await serve(self._core, request, reply)
         finally:
             self._pulse.discard(outlet)
-        await outlet.finish(reply.status, reply.body)

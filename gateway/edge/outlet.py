@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.edge.pulse import Beating
 from gateway.edge.stream import KEEP_ALIVE, EventStream, Send, event_text
@@ -10,6 +10,9 @@ from gateway.eras.jsonrpc import error_text
 from gateway.errors import Header, Refused
 from mcphub.core.aio import spawn
 from mcphub.core.limits import Limits
+
+if TYPE_CHECKING:
+    from gateway.edge.trails import Trail
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -22,12 +25,14 @@ class Outlet:
 
     `on_leave` is called when the client has gone, was cut because it does not read, or is dismissed.
     `still_allowed` is asked every few seconds on streams that outlive a request's authorisation.
+    `begin_trail` makes the stream one that a client can come back to; `trail` is what it has begun.
     """
 
     __slots__ = (
         "_receive",
         "_send",
         "_watcher",
+        "begin_trail",
         "begun",
         "born",
         "cors",
@@ -40,6 +45,7 @@ class Outlet:
         "sse",
         "still_allowed",
         "stream",
+        "trail",
     )
 
     def __init__(self, receive: Receive, send: Send, limits: Limits) -> None:
@@ -58,6 +64,8 @@ class Outlet:
         self.stream: EventStream | None = None
         self.on_leave: Callable[[], None] | None = None
         self.still_allowed: Callable[[], bool] | None = None
+        self.begin_trail: Callable[[Outlet], Trail] | None = None
+        self.trail: Trail | None = None
 
     async def answer(self, status: int, body: bytes = b"", headers: Sequence[Header] = ()) -> None:
         """The whole response at once; `body` is JSON text, or empty."""
@@ -80,22 +88,33 @@ class Outlet:
     async def finish(self, status: int, body: bytes) -> None:
         """The last message: on the stream when there is one, else as a plain answer."""
         try:
-            if self.left:
+            if self.left and self.trail is None:
                 return
             if self.stream is None and self.json:
                 await self.answer(status, body)
-            else:
-                await self.open_stream().end(event_text(body))
+                return
+            stream = self.open_stream()
+            if self.trail is None:
+                await stream.end(event_text(body))
+                return
+            self.trail.finish(body)
+            if not self.left:
+                await stream.end()
         finally:
             self.release()
 
     def event(self, message: bytes) -> None:
         """Send a message before the answer; the first one makes the response a stream.
 
-        Dropped when the client takes no events, or is gone.
+        Dropped when the client takes no events, or is gone and cannot come back for it.
         """
-        if self.sse and not self.left:
-            self.open_stream().put(event_text(message))
+        if self.trail is None and (self.left or not self.sse):
+            return
+        stream = self.open_stream()
+        if self.trail is None:
+            stream.put(event_text(message))
+        else:
+            self.trail.say(message)
 
     @property
     def crowded(self) -> bool:
@@ -107,6 +126,10 @@ class Outlet:
         if self.stream is None:
             self.begun = True
             self.stream = EventStream(self._send, self.limits, (*self.cors, *self.headers), self.leave)
+            if self.begin_trail is not None:
+                self.trail = self.begin_trail(self)
+                if first := self.trail.begin():
+                    self.stream.put(first)
         return self.stream
 
     async def hold(self) -> None:
@@ -136,8 +159,11 @@ class Outlet:
 
     def beat(self, now: float) -> None:
         """Keep a silent connection open, and end one whose principal lost its access."""
+        limit = self.limits.stream_s
         if self.still_allowed is not None and not self.still_allowed():
             self.dismiss()
+        elif limit and self.trail is not None and self.trail.polls and not self.left and now - self.born >= limit:
+            self.retire()
         elif (
             self.sse
             and not self.left
@@ -145,8 +171,17 @@ class Outlet:
         ):
             self.open_stream().put(KEEP_ALIVE)
 
+    def retire(self) -> None:
+        """End the stream, not the request: the client comes back for the rest."""
+        if self.on_leave is not None:
+            self.dismiss()
+        else:
+            spawn(self.end_stream(), name="edge-stream-retires")
+        self.left = True
+
     async def end_stream(self) -> None:
         """The end of a stream that has no last message."""
+        self.left = True
         try:
             await self.open_stream().end()
         finally:

@@ -15,6 +15,9 @@ ONLY_IN: Final[Mapping[str, Era]] = MappingProxyType(
         "resources/unsubscribe": "handshake",
         "server/discover": "modern",
         "subscriptions/listen": "modern",
+        "tasks/get": "modern",
+        "tasks/update": "modern",
+        "tasks/cancel": "modern",
     }
 )
 

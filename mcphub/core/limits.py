@@ -35,6 +35,13 @@ class Limits:
     session_idle_s: float = 3_600
     session_flush_s: float = 60
     connection_requests: int = 100
+    streams: int = 10_000
+    principal_streams: int = 1_000
+    stream_s: float = 0
+    replay_bytes: int = 256 * 1024
+    replay_streams: int = 16
+    replay_total_bytes: int = 64 * 1024 * 1024
+    replay_s: float = 300
     snapshot_poll_s: float = 0.25
     snapshot_stale_s: float = 5
     token_cache_s: float = 5

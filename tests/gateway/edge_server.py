@@ -12,7 +12,7 @@ def main(kind: str, data_dir: str) -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "mcphub.settings"
     os.environ.setdefault(
         "MCPHUB_LIMITS",
-        "keepalive_s=1,body_bytes=100000,write_s=3,event_bytes=200000,body_s=2,connection_requests=20",
+        "keepalive_s=1,body_bytes=100000,write_s=3,event_bytes=200000,body_s=2,connection_requests=20,replay_bytes=50000",
     )
     import django
 

@@ -3,7 +3,7 @@
 import json
 
 from gateway.catalogue import Catalogue, Entry
-from gateway.views import build, page, unwrap, wrap
+from gateway.views import build, colliding, page, unwrap, wrap
 from policies.types import Kind, Risk
 from upstreams.types import MODERN
 
@@ -57,11 +57,14 @@ def test_colliding_uris_are_wrapped_and_unique_ones_are_not() -> None:
         entry("b", "file:///x", "resource"),
         entry("b", "file:///y", "resource"),
     ]
-    view = build("resource", entries, own_names=False, revision=MODERN)
+    wrapped = colliding((each.upstream_id, each.name) for each in entries)
+    view = build("resource", entries, own_names=False, revision=MODERN, wrapped=wrapped)
     assert view.names == ("file:///y", "hub+a:file:///x", "hub+b:file:///x")
     assert view.wrapped == {("id-a", "file:///x"), ("id-b", "file:///x")}
     assert unwrap(wrap("a", "file:///x")) == ("a", "file:///x")
+    assert unwrap(wrap("a", "ui://x/y.html")) == ("a", "ui://x/y.html")
     assert unwrap("file:///x") == ("", "file:///x")
+    assert unwrap("ui://x/y.html") == ("", "ui://x/y.html")
 
 
 def test_modern_page_is_private_and_names_the_absent() -> None:

@@ -12,7 +12,7 @@ from tests.harness.hub import Hub, servers_file
 from tests.harness.upstreams import everything_http, everything_stdio
 from tests.matrix.door import text
 
-EVERYTHING: Final = ("stdio", "http", "sse")
+EVERYTHING: Final = ("everything-stdio", "everything-http", "everything-sse")
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         Hub(folder / "hub") as hub,
     ):
         servers: dict[str, dict[str, Any]] = {
-            "stdio": everything_stdio(),
-            "http": {"url": http},
-            "sse": {"url": sse},
+            "everything-stdio": everything_stdio(),
+            "everything-http": {"url": http},
+            "everything-sse": {"url": sse},
             "typescript": {"command": program, "args": arguments},
         }
         yield hub.up("--config", str(servers_file(folder / "servers.json", servers))).until_listed(*servers)

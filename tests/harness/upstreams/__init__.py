@@ -15,6 +15,7 @@ from tests.harness.waiting import until
 
 SDK_SERVER = "tests.harness.upstreams.sdk_server"
 ASKING_SERVER = "tests.harness.upstreams.asking_server"
+EXTENDING_SERVER = "tests.harness.upstreams.extending_server"
 TELLING_SERVER = "tests.harness.upstreams.telling_server"
 
 
@@ -69,6 +70,11 @@ def asking_http(folder: Path, era: Era) -> Iterator[str]:
 def telling_stdio(era: Era) -> dict[str, Any]:
     """The entry for the server that tells its clients news, over stdio."""
     return {"command": sys.executable, "args": ["-m", TELLING_SERVER, era], "env": {"PYTHONPATH": str(ROOT)}}
+
+
+def extending_stdio(name: str) -> dict[str, Any]:
+    """The entry for the server with extensions, over stdio."""
+    return {"command": sys.executable, "args": ["-m", EXTENDING_SERVER, name], "env": {"PYTHONPATH": str(ROOT)}}
 
 
 @contextmanager

@@ -1,0 +1,156 @@
+"""What was said on event streams, kept for a while so that a client that lost one can go on (2025-11-25, transports).
+
+An event id is `{token}.{number}`: the token is sealed to the session and names the stream, the number is the place of
+the event on it. Everything is bounded: what is kept of a stream, the streams of a session, and all together.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Final, Literal
+
+from gateway.edge.outlet import Outlet
+from gateway.edge.stream import event_text
+from gateway.errors import INVALID_REQUEST, refused
+from gateway.types import SessionRef
+from mcphub.core import clock
+from mcphub.core.keyring import KeyringError, keyring
+from mcphub.core.limits import Limits
+
+PURPOSE: Final = "event"
+RETRY_MS: Final = 1_000
+POLLING: Final = frozenset({"2025-11-25"})
+"""Revisions whose clients take an event without data, and come back when the hub closes a stream."""
+
+Kind = Literal["news", "call"]
+
+
+class Trail:
+    """The events of one stream; `to` is the response that carries it now, or did last."""
+
+    __slots__ = (
+        "_events",
+        "_grew",
+        "_last",
+        "_limit_bytes",
+        "ended_at",
+        "polls",
+        "session_id",
+        "size",
+        "to",
+        "token",
+    )
+
+    def __init__(
+        self, token: str, session: SessionRef, kind: Kind, to: Outlet, limit_bytes: int, grew: Callable[[int], None]
+    ) -> None:
+        self.token = token
+        self.session_id = session.id
+        self.polls = kind == "call" and session.revision in POLLING
+        self.to = to
+        self.size = 0
+        self.ended_at: float | None = None
+        self._events: deque[tuple[int, bytes]] = deque()
+        self._last = 0
+        self._limit_bytes = limit_bytes
+        self._grew = grew
+
+    def begin(self) -> bytes:
+        """What a stream begins with: an id to come back with, before anything was said."""
+        return f"id: {self.token}.0\r\nretry: {RETRY_MS}\r\ndata:\r\n\r\n".encode() if self.polls else b""
+
+    def say(self, message: bytes) -> None:
+        """Keep one message, and send it if the client is there."""
+        self._last += 1
+        text = f"id: {self.token}.{self._last}\r\n".encode() + event_text(message)
+        if not self.to.left:
+            self.to.open_stream().put(text)
+        self._events.append((self._last, text))
+        before, self.size = self.size, self.size + len(text)
+        while self.size > self._limit_bytes:
+            self.size -= len(self._events.popleft()[1])
+        self._grew(self.size - before)
+
+    def drop(self) -> None:
+        """Keep nothing of it, now and later."""
+        self._limit_bytes = self.size = 0
+        self._events.clear()
+
+    def finish(self, message: bytes) -> None:
+        """The last message; a response that carries on for a lost one ends with it."""
+        self.say(message)
+        self.ended_at = clock.monotonic()
+        self.to.dismiss()
+
+    def since(self, number: int) -> list[bytes] | None:
+        """The events after `number`; None when some of them are no longer kept, or there is no such number."""
+        first = self._events[0][0] if self._events else self._last + 1
+        if not first - 1 <= number <= self._last:
+            return None
+        return [text for at, text in self._events if at > number]
+
+    def move(self, to: Outlet) -> None:
+        """Carry on over another response; the one before ends."""
+        before, self.to = self.to, to
+        if not before.left:
+            before.retire()
+
+
+class Trails:
+    """The trails that this process keeps, oldest first."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._kept: OrderedDict[str, Trail] = OrderedDict()
+        self._of: dict[str, list[str]] = {}
+        self._size = 0
+
+    def begin(self, session: SessionRef, kind: Kind, to: Outlet) -> Trail:
+        """A trail for a stream that begins now."""
+        token = keyring().seal(PURPOSE, kind.encode(), session.id.encode())
+        trail = self._kept[token] = Trail(token, session, kind, to, self._limits.replay_bytes, self._grew)
+        own = self._of.setdefault(session.id, [])
+        own.append(token)
+        if len(own) > self._limits.replay_streams:
+            self._drop(own[0])
+        return trail
+
+    def find(self, session: SessionRef, event_id: str) -> tuple[Kind, Trail | None, list[bytes]]:
+        """The stream that a `Last-Event-ID` names, if it is kept, and what followed that event.
+
+        Raises `Refused` (400) for what is no event id of this session.
+        """
+        token, _, number = event_id.rpartition(".")
+        try:
+            kind = keyring().open(PURPOSE, token, session.id.encode())
+        except KeyringError:
+            kind = b""
+        if not kind or not number.isdecimal() or len(number) > 12:
+            raise refused(400, INVALID_REQUEST, "Last-Event-ID is no event of this session")
+        trail = self._kept.get(token)
+        missed = trail.since(int(number)) if trail is not None else None
+        return "news" if kind == b"news" else "call", None if missed is None else trail, missed or []
+
+    def forget(self, session: SessionRef) -> None:
+        """The session has ended."""
+        for token in [*self._of.get(session.id, ())]:
+            self._drop(token)
+
+    def tidy(self) -> None:
+        """Drop what has ended long enough ago."""
+        over = clock.monotonic() - self._limits.replay_s
+        for trail in [trail for trail in self._kept.values() if trail.ended_at is not None and trail.ended_at < over]:
+            self._drop(trail.token)
+
+    def _grew(self, size: int) -> None:
+        self._size += size
+        while self._size > self._limits.replay_total_bytes:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, token: str) -> None:
+        trail = self._kept.pop(token)
+        self._size -= trail.size
+        trail.drop()
+        own = self._of[trail.session_id]
+        own.remove(token)
+        if not own:
+            del self._of[trail.session_id]

@@ -114,10 +114,10 @@ class Connections:
         if keeper := self._keepers.get(upstream_id):
             keeper.refresh()
 
-    def restart(self, upstream_id: str, patience_s: float | None = None) -> None:
+    def restart(self, upstream_id: str) -> None:
         """End its connections after a short grace and make new ones."""
         if keeper := self._keepers.get(upstream_id):
-            self._retire(keeper, patience_s=self._means.limits.stop_grace_s if patience_s is None else patience_s)
+            self._retire(keeper, patience_s=self._means.limits.stop_grace_s)
             self._begin(keeper.spec, keeper)
 
     async def release(self, holder: str) -> None:
@@ -153,7 +153,9 @@ class Connections:
 
     def give_up(self, upstream_id: str) -> None:
         """Another process looks after the upstream now: end what is here at once."""
-        self.restart(upstream_id, patience_s=0)
+        if keeper := self._keepers.get(upstream_id):
+            self._retire(keeper, patience_s=0)
+            self._begin(keeper.spec, None)
 
     def _adopt(self, spec: UpstreamSpec) -> Keeper:
         keeper = self._keepers.get(spec.id)

@@ -327,7 +327,7 @@ class Fleet:
         """End what nobody used for long, and give up leases behind which no connection is left."""
         used: set[str] = set()
         for keeper in self.here.keepers():
-            if not keeper.running and keeper.movable:
+            if not keeper.running:
                 await keeper.tidy()
             used |= {_key(keeper.spec.id, holder) for holder in {"", *keeper.holders()}}
         await self._owners.release(self._owners.held() - used)

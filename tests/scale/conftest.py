@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness.hub import ROOT, Hub, servers_file
 from tests.harness.services import PostgreSQL, Redis
-from tests.harness.upstreams import asking_http
+from tests.harness.upstreams import asking_http, telling_stdio
 from tests.harness.waiting import until
 
 LEASE_S: Final = 3
@@ -55,14 +55,15 @@ def counting(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Two hubs that serve the counting server and, over HTTP with sessions, one that asks; all started and listed."""
+    """Two hubs with the counting server, one that tells news, and one over HTTP with sessions that asks."""
     folder = tmp_path_factory.mktemp("pair")
     postgresql, redis = PostgreSQL(), Redis(folder / "redis")
     postgresql.start()
     redis.start()
     try:
         with asking_http(folder, "handshake") as asking:
-            yield from _running(folder, postgresql, redis, {"counting": counting(folder), "asking": {"url": asking}})
+            servers = {"counting": counting(folder), "asking": {"url": asking}, "telling": telling_stdio("handshake")}
+            yield from _running(folder, postgresql, redis, servers)
     finally:
         redis.stop()
         postgresql.close()

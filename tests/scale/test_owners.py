@@ -1,16 +1,20 @@
 """Two web processes behind plain round-robin: what cannot be in both is in one, and nobody notices."""
 
 import asyncio
+import json
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 from mcp import Client
 from mcp.client.subscriptions import ToolsListChanged
+from mcp.shared.subscriptions import ResourceUpdated
 from mcp_types import ElicitResult, ToolListChangedNotification
 
 from tests.harness.clients import BOTH_ERAS, Mode, python_client
 from tests.harness.proxy import round_robin
 from tests.harness.waiting import until
+from tests.news.conftest import listener
 from tests.scale.conftest import Pair, text_of
 
 CLIENTS = 8
@@ -114,3 +118,20 @@ async def test_changed_lists_are_told_on_streams_of_both_processes(pair: Pair, m
             async with python_client(f"{url}/mcp", pair.hubs[0].key, "2026-07-28") as client:
                 assert text_of(await client.call_tool("counting__grow", {})) == "grown"
             await asyncio.to_thread(pair.hubs[0].manage, "refresh_catalogue", "counting")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("mode", BOTH_ERAS)
+async def test_updates_of_resources_reach_watchers_at_both_processes(pair: Pair, mode: Mode) -> None:
+    async with round_robin(*pair.ports) as (_, url), AsyncExitStack() as stack:
+        endpoint, key = f"{url}/telling/mcp", pair.hubs[0].key
+        watchers = [await stack.enter_async_context(listener(endpoint, key, mode)) for _ in range(4)]
+        async with AsyncExitStack() as watching:
+            for watcher in watchers:
+                await watching.enter_async_context(watcher.listening("news://a"))
+            await watchers[0].call("touch", uri="news://a")
+            for watcher in watchers:
+                await watcher.told.until(ResourceUpdated("news://a"))
+        async with asyncio.timeout(30):
+            while json.loads(await watchers[0].call("watched")):
+                await asyncio.sleep(0.05)

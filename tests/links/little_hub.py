@@ -4,11 +4,15 @@ import asyncio
 import json
 import sys
 
-from mcphub.core.limits import Limits
-from tests.links.conftest import MemoryBook, spec, tool
-from upstreams.connections import Connections
-from upstreams.probe import Means
-from upstreams.runners.subprocess import SubprocessRunner
+import django
+
+django.setup()
+
+from mcphub.core.limits import Limits  # noqa: E402  # Django comes first: leases are rows
+from tests.links.conftest import MemoryBook, spec, tool  # noqa: E402
+from upstreams.connections import Connections  # noqa: E402
+from upstreams.probe import Means  # noqa: E402
+from upstreams.runners.subprocess import SubprocessRunner  # noqa: E402
 
 
 async def main() -> None:

@@ -154,7 +154,34 @@ FEATURES: Final[Mapping[str, str]] = {
     "G6": "releases",
 }
 
-DONE: Final = frozenset({"P2", "N1", "N5", "U3", "A2", "A7", "X8", "X13"})
+DONE: Final = frozenset(
+    [
+        "P1",
+        "P2",
+        "P4",
+        "P5",
+        "P6",
+        "P7",
+        "P8",
+        "P9",
+        "P10",
+        "P13",
+        "P14",
+        "P16",
+        "P18",
+        "P21",
+        "N1",
+        "N5",
+        "U1",
+        "U2",
+        "U3",
+        "A2",
+        "A7",
+        "X8",
+        "X13",
+        "X14",
+    ]
+)
 
 
 FAULTS: Final = frozenset(f"F{number:02}" for number in range(1, 62)) - {"F08"}

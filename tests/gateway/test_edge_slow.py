@@ -24,7 +24,7 @@ def send_and_stall(edge: Edge, message: Any, headers: dict[str, str]) -> socket.
 async def test_f45_a_modern_reader_that_stalls_is_cut_and_its_call_cancelled(
     edge: Edge, client: httpx.AsyncClient
 ) -> None:
-    message = call("flood", {"events": 10**6, "bytes": 10_000}, id_="stalled")
+    message = call("flood", {"events": 3000, "bytes": 10_000, "pause": 60}, id_="stalled")
     link = send_and_stall(edge, message, modern_headers(message))
 
     async def cancelled() -> bool:

@@ -1,5 +1,6 @@
 """Sessions as records: found by any process, ended for all, forgotten in time."""
 
+import asyncio
 import tracemalloc
 from datetime import timedelta
 
@@ -46,6 +47,14 @@ async def test_another_worker_finds_what_the_client_declared() -> None:
     found = await worker().recall(session.sealed, ALICE, ROUTE)
     assert found is not None
     assert found.ref == session.ref
+
+
+@pytest.mark.requirement("P6", "X6")
+async def test_requests_that_meet_at_another_worker_find_one_session() -> None:
+    session, there = await opened(worker()), worker()
+    found = await asyncio.gather(*(there.recall(session.sealed, ALICE, ROUTE) for _ in range(5)))
+    assert found[0] is not None
+    assert all(one is found[0] for one in found)
 
 
 @pytest.mark.requirement("P6")

@@ -74,7 +74,8 @@ def test_revisions_are_the_sdk_s() -> None:
 def test_methods_of_one_era_are_the_sdk_s() -> None:
     modern = {method for method, version in CLIENT_REQUESTS if version == MODERN}
     handshake = {method for method, version in CLIENT_REQUESTS if version != MODERN}
-    assert {method for method, era in ONLY_IN.items() if era == "modern"} == modern - handshake
+    tasks = {"tasks/get", "tasks/update", "tasks/cancel"}  # of an extension, which the SDK's core table leaves out
+    assert {method for method, era in ONLY_IN.items() if era == "modern"} == (modern - handshake) | tasks
     assert {method for method, era in ONLY_IN.items() if era == "handshake"} == handshake - modern
     assert set(NAMED_BY) <= modern
 

@@ -1,7 +1,7 @@
 """Background tasks: the same functions on threads of the standalone hub and in processes of their own."""
 
-import threading
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,56 +9,18 @@ from celery import Celery
 
 from mcphub.celery import app
 from mcphub.schedule import SCHEDULE
-from mcphub.standalone.workers import EmbeddedWorkers
-from tests.harness.hub import MANAGE, Hub
+from tests.harness.hub import MANAGE, ROOT, Hub
 from tests.harness.processes import Process
 from tests.harness.services import PostgreSQL, Redis
 from tests.harness.waiting import until
 
-done = threading.Event()
 
-
-@app.task(name="tests.done")
-def note_done() -> None:
-    done.set()
-
-
-@pytest.fixture
-def workers() -> Iterator[EmbeddedWorkers]:
-    running = EmbeddedWorkers()
-    running.start()
-    yield running
-    running.stop()
-
-
-def test_embedded_worker_takes_tasks_and_stops(workers: EmbeddedWorkers) -> None:
-    done.clear()
-    app.send_task("tests.done")
-    assert done.wait(10)
-
-
-def test_embedded_beat_sends_what_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    done.clear()
-    monkeypatch.setitem(SCHEDULE, "often", {"task": "tests.done", "schedule": 0.2})
-    running = EmbeddedWorkers()
-    running.start()
-    try:
-        assert done.wait(10)
-    finally:
-        running.stop()
-
-
-def test_a_beat_that_died_does_not_hold_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*arguments: object) -> None:
-        raise EOFError
-
-    running = EmbeddedWorkers()
-    monkeypatch.setattr(running._beat.service, "start", broken)
-    ending = threading.Thread(target=running.stop, daemon=True)
-    running.start()
-    ending.start()
-    ending.join(15)
-    assert not ending.is_alive()
+@pytest.mark.parametrize("mode", ["task", "beat", "dead-beat"])
+def test_embedded_threads_take_tasks_and_end(mode: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.ops.embedded", mode], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert ran.stdout.split() == ["done", "stopped"], ran.stderr
 
 
 def test_every_scheduled_task_exists() -> None:

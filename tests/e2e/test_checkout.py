@@ -92,6 +92,10 @@ def checkout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     checkout.close()
 
 
+ENDED = (0, -signal.SIGINT)
+"""The hub ends with 0; make itself by the signal, unless whoever started it had switched the signal off."""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.requirement("X8", "X14")
@@ -101,7 +105,7 @@ async def test_two_commands_are_enough(checkout: Checkout):
     assert f"{checkout.url}/mcp" in printed
     for mode in BOTH_ERAS:
         await _paste(printed, mode)
-    assert _interrupt(first) == -signal.SIGINT
+    assert _interrupt(first) in ENDED
     assert "Error" not in first.output
 
     second = checkout.up(WARM_S)

@@ -9,8 +9,8 @@ from mcphub.core.limits import Limits
 from upstreams.errors import EgressRefused, ProtocolFault, UpstreamError
 from upstreams.transports import refusals
 from upstreams.transports.base import Watcher
+from upstreams.transports.endpoint import Endpoint
 from upstreams.transports.events import EventReader
-from upstreams.transports.http import Endpoint
 from upstreams.transports.http1 import Wire
 from upstreams.transports.losses import lost_because
 from upstreams.transports.multiplexed import Multiplexed

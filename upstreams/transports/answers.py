@@ -15,7 +15,6 @@ from upstreams.transports.events import EventReader
 from upstreams.transports.http1 import Wire
 from upstreams.transports.inbox import Inbox
 from upstreams.transports.listening import RECONNECT_S, messages_on, new_reader
-from upstreams.transports.losses import lost_because
 from upstreams.transports.origin import Sending, whole
 from upstreams.transports.patience import Patience
 from upstreams.transports.session import Session
@@ -100,7 +99,7 @@ class Answers:
             async with self._get_stream(reader.last_id) as resumed:
                 answer = await self._on_stream(under, resumed, reader) if resumed.status == 200 else None
         if answer is None:
-            raise lost_because("The upstream's stream ended before its answer.")
+            raise Lost("The upstream's stream ended before its answer.")
         return answer
 
     async def _on_stream(self, under: HttpUnderway, wire: Wire, reader: EventReader) -> Answer | None:

@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply
 from gateway.eras.jsonrpc import dumps, notification_text, same_id
-from gateway.errors import STORAGE_UNAVAILABLE
+from gateway.errors import unavailable
 from gateway.models import Session
 from gateway.types import Route, SessionRef, Unavailable
 from mcphub.core import clock
@@ -23,7 +23,6 @@ from mcphub.core.ids import new_uuid
 from mcphub.core.keyring import KeyringError, keyring
 from mcphub.core.limits import Limits
 from mcphub.core.principal import Principal
-from upstreams.errors import RpcError
 from upstreams.types import ClientFacts
 
 PURPOSE: Final = "session"
@@ -287,7 +286,7 @@ async def _stored(function: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         return await in_thread(function, *args, **kwargs)
     except DatabaseError as error:
         log.warning("session_storage_failed", error=type(error).__name__)
-        raise Unavailable(RpcError(STORAGE_UNAVAILABLE, "The hub's storage does not answer")) from error
+        raise Unavailable(unavailable("storage_unavailable", "The hub's storage does not answer.")) from error
 
 
 def _living(id_: uuid.UUID, idle_s: float) -> Session | None:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from gateway.catalogue import Catalogue, Entry
-from gateway.errors import STORAGE_UNAVAILABLE
+from gateway.errors import unavailable
 from gateway.live import LiveTable
 from gateway.proven import ProvenKeys
 from gateway.types import Unavailable
@@ -30,7 +30,6 @@ from policies.engine import RuleSet
 from policies.facts import principal_facts
 from policies.types import Kind
 from upstreams import selectors as upstreams
-from upstreams.errors import RpcError
 from upstreams.naming import public_name
 from upstreams.selectors import CatalogueRecord
 from upstreams.types import UpstreamSpec
@@ -172,7 +171,7 @@ class Snapshots:
 
     def _check_confirmed(self) -> None:
         if not self.is_loaded():
-            raise Unavailable(RpcError(STORAGE_UNAVAILABLE, "The hub cannot confirm its configuration right now."))
+            raise Unavailable(unavailable("storage_unavailable", "The hub cannot confirm its configuration now."))
 
     def _announced(self) -> None:
         if self._loop is not None:

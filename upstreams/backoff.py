@@ -5,7 +5,6 @@ from typing import Final
 
 from mcphub.core import clock
 from upstreams.errors import BreakerOpen, Unreachable, UpstreamError, UpstreamFailed
-from upstreams.transports.losses import MAY_HAVE_RUN
 
 FIRST_S: Final = 0.5
 FAILURES: Final = 5
@@ -65,8 +64,8 @@ def unsent(error: UpstreamError) -> UpstreamError:
     """`error` as it looks to a call whose connection could not even be made."""
     if error.outcome == "not_sent":
         return error
-    text = error.text.removesuffix(MAY_HAVE_RUN).rstrip()
-    made: UpstreamError = Unreachable(text) if error.reason == "lost" else type(error)(text, outcome="not_sent")
+    lost = error.reason == "lost"
+    made = Unreachable(error.text) if lost else type(error)(error.text, outcome="not_sent")
     return _with_notes(made, error)
 
 

@@ -6,10 +6,9 @@ from typing import Any, Final
 
 from mcphub.core import aio
 from mcphub.core.limits import Limits
-from upstreams.errors import TooLarge, UpstreamError
+from upstreams.errors import Lost, TooLarge, UpstreamError
 from upstreams.runners.base import Process
 from upstreams.transports.base import Watcher
-from upstreams.transports.losses import lost_because
 from upstreams.transports.multiplexed import Multiplexed
 from upstreams.types import ServerFacts, UpstreamSpec
 
@@ -87,7 +86,7 @@ class StdioLink(Multiplexed):
             if self.ended is not None:
                 return
         how = await self._process.ended()
-        self.finish(with_complaint(lost_because(f"The upstream's process ended ({how})."), self.stderr_tail()))
+        self.finish(with_complaint(Lost(f"The upstream's process ended ({how})."), self.stderr_tail()))
 
 
 def with_complaint(error: UpstreamError, stderr: str) -> UpstreamError:

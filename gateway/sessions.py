@@ -5,6 +5,7 @@ import heapq
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
@@ -151,7 +152,7 @@ class Sessions:
             return None
         if (known := self.find(sealed, principal, route)) is not None:
             return known  # another request of the session was quicker; there is one of it, and its stream hangs on it
-        client = ClientFacts(**json.loads(row.client), log_level=row.log_level)
+        client = ClientFacts(**json.loads(row.client), log_level=row.log_level, era="handshake")
         session = LiveSession(sealed, SessionRef(id_.hex, row.revision, client), principal, route)
         self._remember(session)
         return session
@@ -174,7 +175,7 @@ class Sessions:
         if session is None:
             return False
         ref = session.ref
-        session.ref = SessionRef(ref.id, ref.revision, ClientFacts(ref.client.capabilities, ref.client.info, level))
+        session.ref = replace(ref, client=replace(ref.client, log_level=level))
         return True
 
     def cancel(self, session: LiveSession, request_id: Any) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Truth, evil_upstream
+from tests.faults.conftest import evil_upstream
+from tests.faults.truth import Truth
 from tests.harness.hub import Hub
 from tests.harness.raw import raw_client
 from tests.harness.waiting import until

@@ -7,9 +7,9 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import httpx
 
@@ -27,6 +27,8 @@ class Hub:
 
     `folder` receives the data directory and the log; `settings` are `MCPHUB_…` variables without the prefix.
     """
+
+    program: ClassVar[Sequence[str]] = MANAGE
 
     def __init__(self, folder: Path, *, key: str | None = "mcph-of-the-tests", **settings: str) -> None:
         self.folder: Final = folder
@@ -61,7 +63,9 @@ class Hub:
     def _start(self, *arguments: str, wait: bool) -> Self:
         self._arguments = arguments
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._process = Process([*MANAGE, *arguments], self.folder / "log", env=self.environment, cwd=self.folder)
+        self._process = Process(
+            [*self.program, *arguments], self.folder / "log", env=self.environment, cwd=self.folder
+        )
         if wait:
             until("the hub's readiness", self.is_ready, READY_S)
         return self

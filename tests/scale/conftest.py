@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -53,10 +54,23 @@ def counting(folder: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two hubs that all tests of this folder share: nobody may end one of them."""
+    with running_pair(tmp_path_factory.mktemp("pair")) as running:
+        yield running
+
+
+@pytest.fixture
+def mortal_pair(tmp_path: Path) -> Iterator[Pair]:
+    """Two hubs of one test."""
+    with running_pair(tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def running_pair(folder: Path) -> Iterator[Pair]:
     """Two hubs with the counting server, one that tells news, and one over HTTP with sessions that asks."""
-    folder = tmp_path_factory.mktemp("pair")
     postgresql, redis = PostgreSQL(), Redis(folder / "redis")
     postgresql.start()
     redis.start()

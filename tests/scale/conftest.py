@@ -92,8 +92,9 @@ def _running(
         "data_dir": str(folder / "data"),
         "limits": f"lease_s={LEASE_S},ack_s=1,silent_s=3",
     }
-    key = _prepared(Hub(folder / "prepared", **settings), servers_file(folder / "servers.json", servers))
-    hubs = Hub(folder / "one", key=key, **settings), Hub(folder / "two", key=key, **settings)
+    first = Hub(folder / "one", key=None, **settings)
+    first.prepare(servers_file(folder / "servers.json", servers))
+    hubs = first, Hub(folder / "two", key=first.key, **settings)
     with hubs[0], hubs[1]:
         for hub in hubs:
             hub.serve(wait=False)
@@ -101,14 +102,6 @@ def _running(
             until("the hub's readiness", hub.is_ready, 40)
             hub.until_listed(*servers)
         yield Pair(hubs, folder)
-
-
-def _prepared(hub: Hub, file: Path) -> str:
-    """Tables, an org with these upstreams, and its owner's key."""
-    hub.manage("migrate", "--verbosity", "0")
-    hub.manage("create_org", "default")
-    hub.manage("import_servers", str(file))
-    return str(hub.manage_json("create_key", "owner", "--org", "default", "--role", "owner")["key"])
 
 
 def text_of(result: Any) -> str:

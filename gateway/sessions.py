@@ -110,7 +110,7 @@ class Sessions:
         return LiveSession(sealed, SessionRef(id_.hex, revision, client), principal, route)
 
     async def keep(self, session: LiveSession) -> None:
-        """Store it, so that every worker finds it. Raises `Unavailable`, and `Refused` when its principal has too many."""
+        """Store it, so that every worker finds it. Raises `Unavailable`, `Refused` (too many of its principal)."""
         ref = session.ref
         row = Session(
             id=uuid.UUID(ref.id),

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.harness.hub import Hub
-from tests.harness.raw import ERAS, Era
+from tests.harness.raw import ERAS, SIDES, Era, Side
 from tests.matrix import page
 from tests.matrix.cells import CELLS, EMPTY
-from tests.matrix.door import SIDES, Door, Endpoint, Side
+from tests.matrix.door import Door, Endpoint
 
 ENDPOINTS: tuple[Endpoint, Endpoint] = ("aggregate", "single")
 

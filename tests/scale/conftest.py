@@ -61,8 +61,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     postgresql.start()
     redis.start()
     try:
-        with asking_http(folder, "handshake") as asking:
-            servers = {"counting": counting(folder), "asking": {"url": asking}, "telling": telling_stdio("handshake")}
+        with asking_http(folder, "handshake") as asking, asking_http(folder, "both") as both:
+            servers = {
+                "counting": counting(folder),
+                "asking": {"url": asking},
+                "both": {"url": both},
+                "telling": telling_stdio("handshake"),
+            }
             yield from _running(folder, postgresql, redis, servers)
     finally:
         redis.stop()

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from django.db import Error as DatabaseError
@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply
 from gateway.eras.jsonrpc import dumps, notification_text, same_id
-from gateway.errors import STORAGE_UNAVAILABLE
+from gateway.errors import unavailable
 from gateway.models import Session
 from gateway.types import Route, SessionRef, Unavailable
 from mcphub.core import clock
@@ -24,7 +24,6 @@ from mcphub.core.ids import new_uuid
 from mcphub.core.keyring import KeyringError, keyring
 from mcphub.core.limits import Limits
 from mcphub.core.principal import Principal
-from upstreams.errors import RpcError
 from upstreams.types import ClientFacts
 
 PURPOSE: Final = "session"
@@ -42,10 +41,17 @@ Tell = Callable[[str, str, Mapping[str, Any]], None]
 """Lets the other web processes know what happened to which session (`gateway.neighbours`)."""
 
 
+class Keeper(Protocol):
+    """What keeps what a session is told while its client is away (`gateway.edge.trails.Trail`)."""
+
+    def say(self, message: bytes) -> None:
+        """Keep one message."""
+
+
 class LiveSession:
     """A session as this process knows it. `sealed` is what the client holds; `ref.id` is for everybody else."""
 
-    __slots__ = ("active_at", "flushed_at", "path", "principal", "ref", "replies", "route", "sealed", "stream")
+    __slots__ = ("active_at", "flushed_at", "missed", "principal", "ref", "replies", "route", "sealed", "stream")
 
     def __init__(self, sealed: str, ref: SessionRef, principal: Principal, route: Route) -> None:
         self.sealed = sealed
@@ -55,6 +61,7 @@ class LiveSession:
         self.active_at = self.flushed_at = clock.monotonic()
         self.replies: dict[Reply, None] = {}
         self.stream: Line | None = None
+        self.missed: Keeper | None = None
 
     def cancel(self, request_id: Any) -> bool:
         """Call off the request with this id; False when there is none here.
@@ -67,11 +74,17 @@ class LiveSession:
         return bool(named)
 
     def push(self, method: str, params: Mapping[str, Any]) -> bool:
-        """Send a notification on the session's GET stream; False when none is open here."""
-        if self.stream is None or self.stream.left:
-            return False
-        self.stream.event(notification_text(method, params))
-        return True
+        """Send a notification on the session's GET stream; False when none is open here.
+
+        Where the last one was, it is kept for a client that comes back.
+        """
+        message = notification_text(method, params)
+        if self.stream is not None and not self.stream.left:
+            self.stream.event(message)
+            return True
+        if self.missed is not None:
+            self.missed.say(message)
+        return False
 
 
 class Sessions:
@@ -184,8 +197,10 @@ class Sessions:
     def close_stream(self, session_id: str) -> None:
         """A newer stream of the session is open."""
         session = self._by_id.get(session_id)
-        if session is not None and session.stream is not None:
-            session.stream.dismiss()
+        if session is not None:
+            before, session.stream, session.missed = session.stream, None, None
+            if before is not None:
+                before.dismiss()
 
     def has_stream(self, session_id: str) -> bool:
         """Whether the session's stream is open here."""
@@ -288,7 +303,7 @@ async def _stored(function: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         return await in_thread(function, *args, **kwargs)
     except DatabaseError as error:
         log.warning("session_storage_failed", error=type(error).__name__)
-        raise Unavailable(RpcError(STORAGE_UNAVAILABLE, "The hub's storage does not answer")) from error
+        raise Unavailable(unavailable("storage_unavailable", "The hub's storage does not answer.")) from error
 
 
 def _living(id_: uuid.UUID, idle_s: float) -> Session | None:

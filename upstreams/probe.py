@@ -25,7 +25,8 @@ from upstreams.reports import Listing
 from upstreams.runners.base import Command, Runner
 from upstreams.transports import opening
 from upstreams.transports.base import Watcher
-from upstreams.transports.http import Endpoint, HttpLink
+from upstreams.transports.endpoint import Endpoint
+from upstreams.transports.http import HttpLink
 from upstreams.transports.multiplexed import Multiplexed
 from upstreams.transports.refusals import HttpRefusal
 from upstreams.transports.sse import SseLink

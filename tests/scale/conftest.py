@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -53,10 +54,23 @@ def counting(folder: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two hubs that all tests of this folder share: nobody may end one of them."""
+    with running_pair(tmp_path_factory.mktemp("pair")) as running:
+        yield running
+
+
+@pytest.fixture
+def mortal_pair(tmp_path: Path) -> Iterator[Pair]:
+    """Two hubs of one test."""
+    with running_pair(tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def running_pair(folder: Path) -> Iterator[Pair]:
     """Two hubs with the counting server, one that tells news, and one over HTTP with sessions that asks."""
-    folder = tmp_path_factory.mktemp("pair")
     postgresql, redis = PostgreSQL(), Redis(folder / "redis")
     postgresql.start()
     redis.start()
@@ -83,8 +97,9 @@ def _running(
         "data_dir": str(folder / "data"),
         "limits": f"lease_s={LEASE_S},ack_s=1,silent_s=3",
     }
-    key = _prepared(Hub(folder / "prepared", **settings), servers_file(folder / "servers.json", servers))
-    hubs = Hub(folder / "one", key=key, **settings), Hub(folder / "two", key=key, **settings)
+    first = Hub(folder / "one", key=None, **settings)
+    first.prepare(servers_file(folder / "servers.json", servers))
+    hubs = first, Hub(folder / "two", key=first.key, **settings)
     with hubs[0], hubs[1]:
         for hub in hubs:
             hub.serve(wait=False)
@@ -92,14 +107,6 @@ def _running(
             until("the hub's readiness", hub.is_ready, 40)
             hub.until_listed(*servers)
         yield Pair(hubs, folder)
-
-
-def _prepared(hub: Hub, file: Path) -> str:
-    """Tables, an org with these upstreams, and its owner's key."""
-    hub.manage("migrate", "--verbosity", "0")
-    hub.manage("create_org", "default")
-    hub.manage("import_servers", str(file))
-    return str(hub.manage_json("create_key", "owner", "--org", "default", "--role", "owner")["key"])
 
 
 def text_of(result: Any) -> str:

@@ -4,17 +4,21 @@ import asyncio
 import os
 import signal
 
+import httpx
 import pytest
 from mcp import Client
 
+from tests.gateway.test_edge_resuming import resumed
 from tests.harness.clients import python_client
 from tests.harness.processes import alive, until_gone
 from tests.harness.waiting import until
 from tests.scale.conftest import Pair, text_of
+from tests.scale.test_streams import gate_of, moved, session_at, told_first
 
 
 @pytest.mark.timeout(120)
-async def test_killed_owner_leaves_open_calls_unknown_and_the_other_process_takes_over(pair: Pair) -> None:
+async def test_killed_owner_leaves_open_calls_unknown_and_the_other_process_takes_over(mortal_pair: Pair) -> None:
+    pair = mortal_pair
     owner, other = pair.owner()
     async with python_client(other.mcp_url, other.key, "2026-07-28") as client:
         assert text_of(await client.call_tool("counting__tally", {})) == "1"
@@ -29,6 +33,24 @@ async def test_killed_owner_leaves_open_calls_unknown_and_the_other_process_take
         assert await recovered(client) == "1"
     until_gone({child})
     assert len([pid for pid in pair.starts() if alive(pid)]) == 1
+
+
+@pytest.mark.requirement("P15", "X6")
+@pytest.mark.timeout(120)
+async def test_the_streams_of_a_killed_process_end_and_begin_anew(mortal_pair: Pair) -> None:
+    doomed, other = mortal_pair.hubs
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
+        session = await session_at(http, doomed)
+        away = moved(session, other)
+        async with http.stream("GET", session.path, headers=session.headers):
+            with gate_of(mortal_pair) as gate:
+                async with told_first(session, gate) as last, resumed(away, last) as stream:
+                    os.kill(doomed.process.pid, signal.SIGKILL)
+                    assert await stream.rest() == []
+                async with resumed(away, last, 404):
+                    pass
+        async with http.stream("GET", away.path, headers=away.headers) as news:
+            assert news.status_code == 200
 
 
 async def recovered(client: Client) -> str:

@@ -54,6 +54,7 @@ class Run:
             trace=request.trace,
             caller=request.principal.id,
             log_level=request.client.log_level or (None if request.era == "modern" else ""),
+            param_headers=request.param_headers,
         )
 
     def answered(self, answer: Answer) -> Ended:

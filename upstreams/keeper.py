@@ -321,7 +321,7 @@ class Keeper:
             log.info("discovery_failed", upstream=self.spec.slug, error=error.text)
             await self._book.report(self.spec.id, Report("up", link.facts, error.text))
             return False
-        self._reach.learn(listing)
+        listing = self._reach.learn(listing, link.facts.era)
         self._listed = True
         if await self._book.catalogue(self.spec.id, "", listing):
             self._listener.catalogue_changed(self.spec.id)

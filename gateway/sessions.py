@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply
 from gateway.eras.jsonrpc import dumps, notification_text, same_id
-from gateway.errors import unavailable
+from gateway.errors import RATE_LIMITED, refused, unavailable
 from gateway.models import Session
 from gateway.types import Route, SessionRef, Unavailable
 from mcphub.core import clock
@@ -33,6 +33,7 @@ FORGET_AFTER: Final = timedelta(days=1)
 SETTLED: Final = timedelta(seconds=60)
 """How far back a worker looks for sessions that another one ended: more than clocks may differ and sweeps may lag."""
 CHUNK: Final = 500
+RETRY: Final = ((b"retry-after", b"60"),)
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +110,7 @@ class Sessions:
         return LiveSession(sealed, SessionRef(id_.hex, revision, client), principal, route)
 
     async def keep(self, session: LiveSession) -> None:
-        """Store it, so that every worker finds it. Raises `Unavailable`."""
+        """Store it, so that every worker finds it. Raises `Unavailable`, `Refused` (too many of its principal)."""
         ref = session.ref
         row = Session(
             id=uuid.UUID(ref.id),
@@ -120,7 +121,11 @@ class Sessions:
             client=_text(ref.client),
             active_at=clock.now(),
         )
-        await _stored(row.save, force_insert=True)
+        limit = self._limits.principal_sessions
+        if not await _stored(_begun, row, limit):
+            raise refused(
+                429, RATE_LIMITED, f"{limit} sessions of this principal are open; end some with DELETE", RETRY
+            )
         self._remember(session)
 
     def find(self, sealed: str, principal: Principal, route: Route) -> LiveSession | None:
@@ -304,6 +309,14 @@ async def _stored(function: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     except DatabaseError as error:
         log.warning("session_storage_failed", error=type(error).__name__)
         raise Unavailable(unavailable("storage_unavailable", "The hub's storage does not answer.")) from error
+
+
+def _begun(row: Session, limit: int) -> bool:
+    """Whether there was room for it: sessions that begin in the same moment may go beyond the limit together."""
+    if Session.objects.filter(principal=row.principal, ended_at=None).count() >= limit:
+        return False
+    row.save(force_insert=True)
+    return True
 
 
 def _living(id_: uuid.UUID, idle_s: float) -> Session | None:

@@ -205,7 +205,7 @@ class Fleet:
             try:
                 return await there(owner)
             except (NotTaken, Moved):
-                self._owners.forget(key)
+                await self._owners.doubt(key, owner)
             except AnswerLost:
                 self._owners.forget(key)
                 raise Lost("The process that holds the connection went away.") from None

@@ -144,6 +144,11 @@ class Keeper:
         if (connection := self._connections.get(self._key(client, holder))) is not None:
             await connection.lower(client.log_level)
 
+    async def roots_changed(self, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream so where it is connected for this client; elsewhere it will ask when it needs them."""
+        if (connection := self._connections.get(self._key(client, holder))) is not None:
+            await connection.roots_changed()
+
     def inherit(self, before: "Keeper") -> None:
         """Go on with what was watched under another revision."""
         for key, each in before._connections.items():
@@ -321,7 +326,7 @@ class Keeper:
             log.info("discovery_failed", upstream=self.spec.slug, error=error.text)
             await self._book.report(self.spec.id, Report("up", link.facts, error.text))
             return False
-        self._reach.learn(listing)
+        listing = self._reach.learn(listing, link.facts.era)
         self._listed = True
         if await self._book.catalogue(self.spec.id, "", listing):
             self._listener.catalogue_changed(self.spec.id)

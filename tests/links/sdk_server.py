@@ -5,6 +5,7 @@ heard of the other, and `http-stateless` gives no sessions.
 """
 
 import asyncio
+import json
 import socket
 import sys
 from typing import Annotated, Any
@@ -15,7 +16,20 @@ from pydantic import BaseModel, Field
 
 from tests.harness.upstreams.one_era import only
 
-server = MCPServer("sdk", instructions="For tests.")
+TWICE = {"type": "string", "x-mcp-header": "Twice"}
+UNUSABLE = {"name": "twice", "inputSchema": {"type": "object", "properties": {"one": TWICE, "two": TWICE}}}
+
+
+async def with_an_unusable_tool(ctx: Any, call_next: Any) -> Any:
+    """List a tool that mirrors two arguments in one header, which the SDK refuses to make."""
+    result = await call_next(ctx)
+    if ctx.method != "tools/list":
+        return result
+    body = result if isinstance(result, dict) else result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {**body, "tools": [*body["tools"], UNUSABLE]}
+
+
+server = MCPServer("sdk", instructions="For tests.", middleware=[with_an_unusable_tool])
 
 
 class Colour(BaseModel):
@@ -67,6 +81,34 @@ async def favourite(ctx: Context[Any, Any]) -> str:
 def region(where: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
     """A tool with a mirrored argument."""
     return where
+
+
+Labelled = Annotated[str, Field(json_schema_extra={"x-mcp-header": "Label"})]
+
+
+@server.tool()
+def seen(ctx: Context[Any, Any]) -> str:
+    """The `Mcp-Param-*` headers of this call."""
+    headers = ctx.request_context.request.headers
+    return json.dumps({name: value for name, value in headers.items() if name.startswith("mcp-param-")})
+
+
+@server.tool()
+def parcel(label: str, ctx: Context[Any, Any]) -> str:
+    """Becomes a tool with a mirrored argument."""
+    return label
+
+
+@server.tool()
+def change_parcel() -> str:
+    """Do it, and tell nobody."""
+
+    def labelled(label: Labelled, ctx: Context[Any, Any]) -> str:
+        return seen(ctx)
+
+    server.remove_tool("parcel")
+    server.add_tool(labelled, name="parcel", description="Has one.")
+    return "changed"
 
 
 @server.resource("thing://one")

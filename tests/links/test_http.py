@@ -228,3 +228,35 @@ async def test_mirrored_argument_headers(hub: Connections, book: MemoryBook, sdk
     upstream = spec(url=sdk_http.url, era="modern")
     call = Exchange("tools/call", {"name": "region", "arguments": {"where": "Zürich"}}, Listening())
     assert text((await hub.call(upstream, call)).result) == "Zürich"
+
+
+@pytest.mark.requirement("P4")
+async def test_unknown_parameter_headers_of_a_client_are_forwarded(hub: Connections, sdk_http: Running) -> None:
+    call = tool("seen", param_headers={"mcp-param-colour": "red", "mcp-param-tone": "=?base64?w7w=?="})
+    answer = await hub.call(spec(url=sdk_http.url, era="modern"), call)
+    assert json.loads(text(answer.result)) == {"mcp-param-colour": "red", "mcp-param-tone": "=?base64?w7w=?="}
+
+
+@pytest.mark.requirement("P4")
+@pytest.mark.parametrize("sent", [{}, {"mcp-param-label": "a lie"}], ids=["none", "a wrong one"])
+async def test_tools_are_listed_again_when_headers_are_refused(
+    hub: Connections, book: MemoryBook, sdk_http: Running, sent: dict[str, str]
+) -> None:
+    upstream = spec(url=sdk_http.url, era="modern")
+    hub.set_specs([upstream])
+    await book.until(lambda: "u1" in book.listings)
+    await hub.call(upstream, tool("change_parcel"))
+    answers = [await hub.call(upstream, tool("parcel", {"label": "fragile"}, param_headers=sent)) for _ in range(2)]
+    assert [json.loads(text(answer.result)) for answer in answers] == [{"mcp-param-label": "fragile"}] * 2
+    assert [report.state for _, report in book.history].count("up") == 1
+
+
+@pytest.mark.requirement("P4")
+async def test_tool_with_unusable_annotations_is_left_out(
+    hub: Connections, book: MemoryBook, sdk_http: Running
+) -> None:
+    hub.set_specs([spec(url=sdk_http.url)])
+    await book.until(lambda: "u1" in book.listings)
+    names = {each["name"] for each in book.listings["u1"]["tool"]}
+    assert "region" in names
+    assert "twice" not in names

@@ -29,7 +29,9 @@ class Breaker:
         """Raise while calls are to be spared."""
         if self._run and (left := self._open_until - clock.monotonic()) > 0:
             if self._error is not None and self._error.outcome == "not_sent":
-                raise type(self._error)(self._error.text, outcome="not_sent", retry_after=left)
+                raise _with_notes(
+                    type(self._error)(self._error.text, outcome="not_sent", retry_after=left), self._error
+                )
             raise BreakerOpen("The upstream failed several times in a row and is left alone.", retry_after=left)
 
     def failed(self, error: UpstreamError) -> None:
@@ -64,6 +66,10 @@ def unsent(error: UpstreamError) -> UpstreamError:
         return error
     lost = error.reason == "lost"
     made = Unreachable(error.text) if lost else type(error)(error.text, outcome="not_sent")
+    return _with_notes(made, error)
+
+
+def _with_notes(made: UpstreamError, error: UpstreamError) -> UpstreamError:
     for note in getattr(error, "__notes__", ()):
         made.add_note(note)
     return made

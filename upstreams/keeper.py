@@ -1,6 +1,7 @@
 """Keeps one upstream at one revision: its connections, its health and its catalogue."""
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final, Literal, Protocol
@@ -56,6 +57,7 @@ class Keeper:
         self._refresh = True
         self._doubt = False
         self._state: Literal["connecting", "up", "down"] = "connecting"
+        self._fault = ""
         self._task: asyncio.Task[None] | None = None
         self._reach = Reach(spec, means)
         self._listed = False
@@ -215,6 +217,8 @@ class Keeper:
                 await self._down(error)
                 await self._pause(self.breaker.pause_s())
                 continue
+            if self._state == "down":
+                log.info("upstream_up", upstream=self.spec.slug)
             self._state = "up"
             await self._book.report(self.spec.id, Report("up", link.facts))
             await self._while_up(shared, link)
@@ -266,9 +270,11 @@ class Keeper:
 
     async def _down(self, error: UpstreamError) -> None:
         """Say so in words, and drop the link so that the next one is new."""
-        self._state = "down"
+        news = self._state != "down" or error.text != self._fault
+        self._state, self._fault = "down", error.text
         stderr = "\n".join(getattr(error, "__notes__", ()))
-        log.info("upstream_down", upstream=self.spec.slug, reason=error.reason, error=error.text)
+        level = logging.INFO if news else logging.DEBUG
+        log.log(level, "upstream_down", upstream=self.spec.slug, reason=error.reason, error=error.text)
         await self._book.report(self.spec.id, Report("down", None, error.text, stderr))
         live = self._connections[SHARED].live
         if live is not None and not live.busy:

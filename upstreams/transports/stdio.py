@@ -1,5 +1,6 @@
 """MCP over the standard streams of a process: one JSON-RPC message a line, concurrent by id."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from upstreams.transports.multiplexed import Multiplexed
 from upstreams.types import ServerFacts, UpstreamSpec
 
 HEAD: Final = 4096
+ENDS_S: Final = 2
+"""A process whose pipe is broken usually ends, and says why."""
 TAIL_LINES: Final = 12
 
 
@@ -56,7 +59,13 @@ class StdioLink(Multiplexed):
         self._reader = aio.spawn(self._read(), name=f"stdio {spec.slug}")
 
     async def send(self, data: bytes) -> None:
-        await self._process.write(data + b"\n")
+        try:
+            await self._process.write(data + b"\n")
+        except OSError:
+            await asyncio.wait({self._reader}, timeout=ENDS_S)
+            if self.ended is None:
+                raise
+            raise self.ended from None
 
     async def close(self) -> None:
         self.finish_quietly()

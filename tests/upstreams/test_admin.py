@@ -288,8 +288,11 @@ def test_list_shows_state_error_and_tools(operator: Client, make_upstream: MakeU
     store_catalogue(up.pk, "", {"tool": [tool("a"), tool("b")]})
     record_state(up.pk, "up")
     record_state(down.pk, "down", error="It refused the connection.", stderr_tail="boom\n")
+    record_state(make_upstream("resting").pk, "resting", error="5 calls in a row failed.")
     shown = html.unescape(operator.get(reverse(LIST)).content.decode())
     assert "It refused the connection." in shown
+    assert "left alone" in shown
+    assert "5 calls in a row failed." in shown
     assert "${NOWHERE} is not defined" in shown
     assert "boom" in operator.get(reverse(CHANGE, args=[down.pk])).content.decode()
 

@@ -5,8 +5,9 @@ import heapq
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from django.db import Error as DatabaseError
@@ -14,7 +15,7 @@ from django.db import Error as DatabaseError
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply
 from gateway.eras.jsonrpc import dumps, notification_text, same_id
-from gateway.errors import unavailable
+from gateway.errors import RATE_LIMITED, refused, unavailable
 from gateway.models import Session
 from gateway.types import Route, SessionRef, Unavailable
 from mcphub.core import clock
@@ -32,6 +33,7 @@ FORGET_AFTER: Final = timedelta(days=1)
 SETTLED: Final = timedelta(seconds=60)
 """How far back a worker looks for sessions that another one ended: more than clocks may differ and sweeps may lag."""
 CHUNK: Final = 500
+RETRY: Final = ((b"retry-after", b"60"),)
 
 log = structlog.get_logger(__name__)
 
@@ -40,10 +42,17 @@ Tell = Callable[[str, str, Mapping[str, Any]], None]
 """Lets the other web processes know what happened to which session (`gateway.neighbours`)."""
 
 
+class Keeper(Protocol):
+    """What keeps what a session is told while its client is away (`gateway.edge.trails.Trail`)."""
+
+    def say(self, message: bytes) -> None:
+        """Keep one message."""
+
+
 class LiveSession:
     """A session as this process knows it. `sealed` is what the client holds; `ref.id` is for everybody else."""
 
-    __slots__ = ("active_at", "flushed_at", "path", "principal", "ref", "replies", "route", "sealed", "stream")
+    __slots__ = ("active_at", "flushed_at", "missed", "principal", "ref", "replies", "route", "sealed", "stream")
 
     def __init__(self, sealed: str, ref: SessionRef, principal: Principal, route: Route) -> None:
         self.sealed = sealed
@@ -53,6 +62,7 @@ class LiveSession:
         self.active_at = self.flushed_at = clock.monotonic()
         self.replies: dict[Reply, None] = {}
         self.stream: Line | None = None
+        self.missed: Keeper | None = None
 
     def cancel(self, request_id: Any) -> bool:
         """Call off the request with this id; False when there is none here.
@@ -65,11 +75,17 @@ class LiveSession:
         return bool(named)
 
     def push(self, method: str, params: Mapping[str, Any]) -> bool:
-        """Send a notification on the session's GET stream; False when none is open here."""
-        if self.stream is None or self.stream.left:
-            return False
-        self.stream.event(notification_text(method, params))
-        return True
+        """Send a notification on the session's GET stream; False when none is open here.
+
+        Where the last one was, it is kept for a client that comes back.
+        """
+        message = notification_text(method, params)
+        if self.stream is not None and not self.stream.left:
+            self.stream.event(message)
+            return True
+        if self.missed is not None:
+            self.missed.say(message)
+        return False
 
 
 class Sessions:
@@ -94,7 +110,7 @@ class Sessions:
         return LiveSession(sealed, SessionRef(id_.hex, revision, client), principal, route)
 
     async def keep(self, session: LiveSession) -> None:
-        """Store it, so that every worker finds it. Raises `Unavailable`."""
+        """Store it, so that every worker finds it. Raises `Unavailable`, `Refused` (too many of its principal)."""
         ref = session.ref
         row = Session(
             id=uuid.UUID(ref.id),
@@ -105,7 +121,11 @@ class Sessions:
             client=_text(ref.client),
             active_at=clock.now(),
         )
-        await _stored(row.save, force_insert=True)
+        limit = self._limits.principal_sessions
+        if not await _stored(_begun, row, limit):
+            raise refused(
+                429, RATE_LIMITED, f"{limit} sessions of this principal are open; end some with DELETE", RETRY
+            )
         self._remember(session)
 
     def find(self, sealed: str, principal: Principal, route: Route) -> LiveSession | None:
@@ -137,7 +157,7 @@ class Sessions:
             return None
         if (known := self.find(sealed, principal, route)) is not None:
             return known  # another request of the session was quicker; there is one of it, and its stream hangs on it
-        client = ClientFacts(**json.loads(row.client), log_level=row.log_level)
+        client = ClientFacts(**json.loads(row.client), log_level=row.log_level, era="handshake")
         session = LiveSession(sealed, SessionRef(id_.hex, row.revision, client), principal, route)
         self._remember(session)
         return session
@@ -160,7 +180,7 @@ class Sessions:
         if session is None:
             return False
         ref = session.ref
-        session.ref = SessionRef(ref.id, ref.revision, ClientFacts(ref.client.capabilities, ref.client.info, level))
+        session.ref = replace(ref, client=replace(ref.client, log_level=level))
         return True
 
     def cancel(self, session: LiveSession, request_id: Any) -> None:
@@ -182,8 +202,10 @@ class Sessions:
     def close_stream(self, session_id: str) -> None:
         """A newer stream of the session is open."""
         session = self._by_id.get(session_id)
-        if session is not None and session.stream is not None:
-            session.stream.dismiss()
+        if session is not None:
+            before, session.stream, session.missed = session.stream, None, None
+            if before is not None:
+                before.dismiss()
 
     def has_stream(self, session_id: str) -> bool:
         """Whether the session's stream is open here."""
@@ -287,6 +309,14 @@ async def _stored(function: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     except DatabaseError as error:
         log.warning("session_storage_failed", error=type(error).__name__)
         raise Unavailable(unavailable("storage_unavailable", "The hub's storage does not answer.")) from error
+
+
+def _begun(row: Session, limit: int) -> bool:
+    """Whether there was room for it: sessions that begin in the same moment may go beyond the limit together."""
+    if Session.objects.filter(principal=row.principal, ended_at=None).count() >= limit:
+        return False
+    row.save(force_insert=True)
+    return True
 
 
 def _living(id_: uuid.UUID, idle_s: float) -> Session | None:

@@ -1,6 +1,7 @@
-"""An upstream written with the official SDK. Run as a program: `python sdk_server.py stdio|http|sse [PORT]`.
+"""An upstream written with the official SDK: `python -m tests.links.sdk_server stdio|http|sse [PORT]`.
 
-`http` listens on a free port and prints it as its first line on stdout. Over HTTP it speaks both eras.
+`http` listens on a free port and prints it as its first line on stdout. It speaks both eras; `http-modern` has never
+heard of the other, and `http-stateless` gives no sessions.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import BaseModel, Field
+
+from tests.harness.upstreams.one_era import only
 
 server = MCPServer("sdk", instructions="For tests.")
 
@@ -82,7 +85,9 @@ def main(mode: str) -> None:
         return
     listener = socket.create_server(("127.0.0.1", int(sys.argv[2]) if len(sys.argv) > 2 else 0))
     print(listener.getsockname()[1], flush=True)
-    app = server.sse_app() if mode == "sse" else server.streamable_http_app()
+    app: Any = server.sse_app() if mode == "sse" else server.streamable_http_app(stateless_http="stateless" in mode)
+    if mode == "http-modern":
+        app = only("modern", app)
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.upstreams import asking_stdio
 from tests.links.conftest import TIME, Listening, MemoryBook, spec, tool
 from upstreams import errors
 from upstreams.connections import Connections
@@ -238,6 +239,27 @@ async def test_request_after_a_cancelled_call_is_not_pinned_on_the_next(hub: Con
     seen = await call(hub, upstream, "ask-untied", sink=sink, client=client, holder="user:1")
     assert "error" in seen["answer"] or seen["answer"].get("method")
     assert not sink.asked
+
+
+@pytest.mark.requirement("P5")
+@pytest.mark.parametrize(("server", "eras"), [("both", ("handshake", "modern")), ("modern", ("modern", "modern"))])
+async def test_own_process_is_greeted_in_the_era_of_its_client(
+    hub: Connections, book: MemoryBook, tmp_path: Path, server: Any, eras: tuple[str, str]
+) -> None:
+    entry = asking_stdio(server, tmp_path / "marks")
+    upstream = spec(transport="stdio", command=entry["command"], args=tuple(entry["args"]), env=entry["env"])
+    upstream = replace(upstream, sharing="per-user")
+    await quiet(hub, book, upstream)
+    client = ClientFacts({"elicitation": {}}, era="handshake")
+    sink = Listening(reply={"action": "accept", "content": {"colour": "red"}})
+
+    old = await hub.call(upstream, tool("colours", sink=sink, client=client, holder="user:1"))
+    new = await hub.call(upstream, tool("capabilities", client=replace(client, era="modern"), holder="user:1"))
+
+    assert (old.era, new.era) == eras
+    assert bool(sink.asked) == (server == "both")
+    assert (facts := hub.facts("u1")) is not None
+    assert facts.era == "modern"
 
 
 async def test_holders_do_not_share_a_process(hub: Connections) -> None:

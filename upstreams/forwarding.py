@@ -13,7 +13,7 @@ from mcphub.core import aio
 from mcphub.core.packing import pack, unpack
 from mcphub.core.workers import Line
 from upstreams import errors
-from upstreams.errors import Lost, RpcError, UpstreamError
+from upstreams.errors import RpcError, UpstreamError
 from upstreams.types import Answer, ClientFacts, Era, Exchange, Sink
 
 FAMILIES: Final[Mapping[str, type[UpstreamError]]] = {
@@ -202,7 +202,7 @@ async def _ended(run: Run, upstream: str, exchange: Exchange) -> End:
         return End()
     except UpstreamError as error:
         return End(
-            fault=type(error).__name__ if type(error).__name__ in FAMILIES else Lost.__name__,
+            fault=next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in FAMILIES),
             text=error.text,
             outcome=error.outcome,
             retry_after=error.retry_after,

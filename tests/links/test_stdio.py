@@ -115,6 +115,7 @@ async def test_noise_between_messages_is_skipped(hub: Connections) -> None:
         ("wrong-id", errors.ProtocolFault),
         ("long-line", errors.TooLarge),
         ("hang", errors.TimedOut),
+        ("close-stdout", errors.Lost),
     ],
 )
 @pytest.mark.requirement("U19")
@@ -127,6 +128,20 @@ async def test_fault_ends_the_call_and_the_next_one_works(
         await call(hub, upstream, do)
     assert caught.value.outcome == "unknown"
     assert await call(hub, upstream, "echo")
+
+
+@pytest.mark.requirement("U18")
+async def test_call_that_meets_a_dying_process_runs_on_the_next_one(hub: Connections, book: MemoryBook) -> None:
+    upstream = odd()
+    await quiet(hub, book, upstream)
+    pid = (await call(hub, upstream, "echo"))["pid"]
+    dying = asyncio.create_task(call(hub, upstream, "close-stdout"))
+    while Path(f"/proc/{pid}/fd/1").is_symlink():
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.02)
+    assert (await call(hub, upstream, "echo"))["pid"] != pid
+    with pytest.raises(errors.Lost):
+        await dying
 
 
 async def test_too_long_line_harms_no_other_call(hub: Connections) -> None:

@@ -15,7 +15,16 @@ from typing import Any, Final
 from mcphub.core import aio
 from mcphub.core.limits import Limits
 from upstreams.discovery import read_tools
-from upstreams.errors import EgressRefused, Lost, ProtocolFault, RpcError, TimedOut, Unreachable, UpstreamError
+from upstreams.errors import (
+    EgressRefused,
+    LinkOver,
+    Lost,
+    ProtocolFault,
+    RpcError,
+    TimedOut,
+    Unreachable,
+    UpstreamError,
+)
 from upstreams.transports import base, opening
 from upstreams.transports import wire as messages
 from upstreams.transports.answers import Answers, HttpUnderway, Moved, SessionForgotten
@@ -114,7 +123,7 @@ class HttpLink:
 
     async def request(self, exchange: Exchange) -> Answer:
         if self.ended is not None:
-            raise Unreachable("The connection to the upstream has ended.")
+            raise LinkOver("The connection to the upstream has ended.")
         try:
             answer = await self._request_once(exchange)
         except SessionForgotten as forgotten:

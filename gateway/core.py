@@ -62,8 +62,20 @@ class Core:
         """See `GatewayCore.fresh`."""
         await self._snapshots.fresh()
 
-    def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
+    async def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
         """See `GatewayCore.authenticate`."""
+        try:
+            return self.principal(credentials, route, source)
+        except Unauthenticated:
+            if not credentials.secret:
+                raise
+        if wait_s := self._guesses.failed(source):
+            raise TooManyAttempts(wait_s)
+        await self._snapshots.look()
+        return self.principal(credentials, route, source)
+
+    def principal(self, credentials: Credentials, route: Route, source: str) -> Principal:
+        """See `GatewayCore.principal`."""
         principal = self._principal(credentials, source)
         if route.org and route.org != principal.org.slug:
             raise NotFound
@@ -74,8 +86,6 @@ class Core:
             return self._open_principal()
         record = self._snapshots.proven.find(credentials.secret) or self._prove(credentials.secret)
         if record is None or (record.expires_at is not None and record.expires_at <= time.time()):
-            if credentials.secret and (wait_s := self._guesses.failed(source)):
-                raise TooManyAttempts(wait_s)
             raise Unauthenticated
         self._touch(record, credentials.secret, source)
         return record.principal

@@ -5,6 +5,7 @@ import heapq
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
@@ -14,7 +15,7 @@ from django.db import Error as DatabaseError
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply
 from gateway.eras.jsonrpc import dumps, notification_text, same_id
-from gateway.errors import RATE_LIMITED, STORAGE_UNAVAILABLE, refused
+from gateway.errors import RATE_LIMITED, refused, unavailable
 from gateway.models import Session
 from gateway.types import Route, SessionRef, Unavailable
 from mcphub.core import clock
@@ -23,7 +24,6 @@ from mcphub.core.ids import new_uuid
 from mcphub.core.keyring import KeyringError, keyring
 from mcphub.core.limits import Limits
 from mcphub.core.principal import Principal
-from upstreams.errors import RpcError
 from upstreams.types import ClientFacts
 
 PURPOSE: Final = "session"
@@ -157,7 +157,7 @@ class Sessions:
             return None
         if (known := self.find(sealed, principal, route)) is not None:
             return known  # another request of the session was quicker; there is one of it, and its stream hangs on it
-        client = ClientFacts(**json.loads(row.client), log_level=row.log_level)
+        client = ClientFacts(**json.loads(row.client), log_level=row.log_level, era="handshake")
         session = LiveSession(sealed, SessionRef(id_.hex, row.revision, client), principal, route)
         self._remember(session)
         return session
@@ -180,7 +180,7 @@ class Sessions:
         if session is None:
             return False
         ref = session.ref
-        session.ref = SessionRef(ref.id, ref.revision, ClientFacts(ref.client.capabilities, ref.client.info, level))
+        session.ref = replace(ref, client=replace(ref.client, log_level=level))
         return True
 
     def cancel(self, session: LiveSession, request_id: Any) -> None:
@@ -308,7 +308,7 @@ async def _stored(function: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         return await in_thread(function, *args, **kwargs)
     except DatabaseError as error:
         log.warning("session_storage_failed", error=type(error).__name__)
-        raise Unavailable(RpcError(STORAGE_UNAVAILABLE, "The hub's storage does not answer")) from error
+        raise Unavailable(unavailable("storage_unavailable", "The hub's storage does not answer.")) from error
 
 
 def _begun(row: Session, limit: int) -> bool:

@@ -5,7 +5,6 @@ from typing import Final
 
 from mcphub.core import clock
 from upstreams.errors import BreakerOpen, Unreachable, UpstreamError, UpstreamFailed
-from upstreams.transports.losses import MAY_HAVE_RUN
 
 FIRST_S: Final = 0.5
 FAILURES: Final = 5
@@ -30,7 +29,9 @@ class Breaker:
         """Raise while calls are to be spared."""
         if self._run and (left := self._open_until - clock.monotonic()) > 0:
             if self._error is not None and self._error.outcome == "not_sent":
-                raise type(self._error)(self._error.text, outcome="not_sent", retry_after=left)
+                raise _with_notes(
+                    type(self._error)(self._error.text, outcome="not_sent", retry_after=left), self._error
+                )
             raise BreakerOpen("The upstream failed several times in a row and is left alone.", retry_after=left)
 
     def failed(self, error: UpstreamError) -> None:
@@ -63,8 +64,12 @@ def unsent(error: UpstreamError) -> UpstreamError:
     """`error` as it looks to a call whose connection could not even be made."""
     if error.outcome == "not_sent":
         return error
-    text = error.text.removesuffix(MAY_HAVE_RUN).rstrip()
-    made: UpstreamError = Unreachable(text) if error.reason == "lost" else type(error)(text, outcome="not_sent")
+    lost = error.reason == "lost"
+    made = Unreachable(error.text) if lost else type(error)(error.text, outcome="not_sent")
+    return _with_notes(made, error)
+
+
+def _with_notes(made: UpstreamError, error: UpstreamError) -> UpstreamError:
     for note in getattr(error, "__notes__", ()):
         made.add_note(note)
     return made

@@ -31,7 +31,10 @@ LEVEL_S: Final = 5
 
 
 class Connection:
-    """The link for one (holder, declared capabilities). At most one task makes it, whoever waits for it."""
+    """The link for one (holder, declared capabilities). At most one task makes it, whoever waits for it.
+
+    `as_client`: it is in the era of its client, not in the one that the upstream prefers.
+    """
 
     def __init__(
         self,
@@ -41,7 +44,10 @@ class Connection:
         noticed: Noticed,
         lost: Callable[[], None],
         renewed: Callable[[], None],
+        *,
+        as_client: bool = False,
     ) -> None:
+        self.as_client = as_client
         self.holder = holder
         self.capabilities = capabilities
         self.calls = 0

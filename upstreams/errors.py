@@ -1,6 +1,6 @@
 """What can go wrong on the way to an upstream. One family; each class knows how a call ended.
 
-`reason` is one of the closed list of DESIGN §5; `outcome` says whether the call may have run.
+`reason` is one of the closed list in `gateway.errors`; `outcome` says whether the call may have run.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class UpstreamError(Exception):
     """Base. `text` is one plain sentence for people: never a URL, header, stack or token."""
 
     reason: ClassVar[str] = "upstream_error"
+    passes: ClassVar[bool] = False
     outcome: Outcome = "unknown"
-    retryable: bool = False
 
     def __init__(self, text: str, *, outcome: Outcome | None = None, retry_after: float | None = None) -> None:
         super().__init__(text)
@@ -23,19 +23,26 @@ class UpstreamError(Exception):
         if outcome is not None:
             self.outcome = outcome
 
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may simply be made again later: it was not sent, and the cause passes by itself."""
+        return self.passes and self.outcome == "not_sent"
+
 
 class Unreachable(UpstreamError):
     reason = "unreachable"
     outcome = "not_sent"
-    retryable = True
+    passes = True
 
 
 class Lost(UpstreamError):
     reason = "lost"
+    passes = True
 
 
 class TimedOut(UpstreamError):
     reason = "timeout"
+    passes = True
 
 
 class ProtocolFault(UpstreamError):
@@ -64,7 +71,7 @@ class UpstreamFailed(UpstreamError):
 class BreakerOpen(UpstreamError):
     reason = "breaker_open"
     outcome = "not_sent"
-    retryable = True
+    passes = True
 
 
 class NeedsConnection(UpstreamError):
@@ -80,7 +87,7 @@ class NeedsScope(UpstreamError):
 class RateLimited(UpstreamError):
     reason = "rate_limited"
     outcome = "not_sent"
-    retryable = True
+    passes = True
 
 
 class Cancelled(UpstreamError):

@@ -213,7 +213,7 @@ class Fleet:
 
     def noticed(self, keeper: Keeper, holder: str, method: str, params: Mapping[str, Any]) -> None:
         """Tell the others of a notification that only the owner of a connection receives."""
-        if not keeper.movable:
+        if keeper.tells_all(holder):
             self._workers.tell_all(NOTICE, pack(Notice(keeper.spec.id, holder, method, dict(params))))
 
     def released(self, holder: str) -> None:
@@ -338,7 +338,7 @@ def _key(upstream_id: str, holder: str) -> str:
 
 
 def _watched(keeper: Keeper, client: ClientFacts, holder: str) -> Watched:
-    return keeper.spec.id, holder, pack(offered(client, holder))
+    return keeper.spec.id, holder, pack([client.era, offered(client, holder)])
 
 
 async def _granted(keeper: Keeper, wish: Wish) -> Mapping[str, RpcError]:

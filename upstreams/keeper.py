@@ -1,8 +1,10 @@
 """Keeps one upstream at one revision: its connections, its health and its catalogue."""
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -56,6 +58,7 @@ class Keeper:
         self._refresh = True
         self._doubt = False
         self._state: Literal["connecting", "up", "down"] = "connecting"
+        self._fault = ""
         self._task: asyncio.Task[None] | None = None
         self._reach = Reach(spec, means)
         self._listed = False
@@ -88,10 +91,13 @@ class Keeper:
         """Whether this process has the upstream's health and catalogue in hand."""
         return self._task is not None
 
-    @property
-    def movable(self) -> bool:
-        """Whether every process may have connections of its own: nothing at the other side depends on which."""
-        return self.facts is not None and self.facts.sessionless
+    def is_movable(self, client: ClientFacts, holder: str) -> bool:
+        """Whether every process may have a connection of its own for this: nothing there depends on which."""
+        return self.facts is not None and self.facts.sessionless and not (holder and self._as_client(client))
+
+    def tells_all(self, holder: str) -> bool:
+        """Whether what `holder`'s connection hears comes to one process alone."""
+        return self.facts is None or not self.facts.sessionless or (self.facts.both and holder != "")
 
     def recall(self, facts: ServerFacts, *, down: bool) -> None:
         """Take over what the process that runs the upstream wrote down."""
@@ -142,7 +148,9 @@ class Keeper:
         """Go on with what was watched under another revision."""
         for key, each in before._connections.items():
             if each.watched:
-                own = self._connections.setdefault(key, self._connect(each.holder, each.capabilities))
+                own = self._connections.setdefault(
+                    key, self._connect(each.holder, each.capabilities, as_client=each.as_client)
+                )
                 own.watched = dict(each.watched)
 
     async def release(self, holder: str) -> None:
@@ -160,37 +168,63 @@ class Keeper:
         await asyncio.gather(*(each.close() for each in self._connections.values()))
         await self._reach.close()
 
-    def _connect(self, holder: str, capabilities: Mapping[str, Any]) -> Connection:
-        return Connection(holder, capabilities, self._open, self._noticed, self._wake_up, self.refresh)
+    def _connect(self, holder: str, capabilities: Mapping[str, Any], *, as_client: bool = False) -> Connection:
+        return Connection(
+            holder, capabilities, self._open, self._noticed, self._wake_up, self.refresh, as_client=as_client
+        )
 
     def _connection(self, client: ClientFacts, holder: str) -> Connection:
         key = self._key(client, holder)
         found = self._connections.get(key)
         if found is None:
-            found = self._connections[key] = self._connect(holder, offered(client, holder))
+            found = self._connections[key] = self._connect(
+                holder, offered(client, holder), as_client=self._as_client(client)
+            )
         return found
 
     def _key(self, client: ClientFacts, holder: str) -> Key:
-        if not holder or (self.facts is not None and self.facts.era == "modern" and self.spec.transport != "stdio"):
+        as_client = self._as_client(client)
+        if not holder or not (as_client or self._keeps_state):
             return SHARED
-        return holder, msgspec.json.encode(offered(client, holder), order="deterministic")
+        declared = msgspec.json.encode(offered(client, holder), order="deterministic")
+        return holder, b"as-client " + declared if as_client else declared
+
+    @property
+    def _keeps_state(self) -> bool:
+        """Whether a connection is more than a way there: a session, or a process."""
+        return self.facts is None or self.facts.era == "handshake" or self.spec.transport == "stdio"
+
+    def _as_client(self, client: ClientFacts) -> bool:
+        """Whether a connection for this client is to be in its own era, and not in that of the shared one."""
+        if client.era == "modern" or self.facts is None or self.facts.era == "handshake":
+            return False
+        return self.facts.both or self.spec.transport == "stdio"
 
     async def _open(self, connection: Connection) -> LiveLink:
         self.breaker.check()
         era = self.facts.era if self.facts is not None else self.spec.era
         try:
             async with asyncio.timeout(self._means.limits.initialize_s):
-                link = await self._reach.open(era, connection.capabilities, connection)
+                link = await self._reach.open(
+                    era, connection.capabilities, connection, as_client=connection.as_client
+                )
         except TimeoutError:
             error: UpstreamError = TimedOut("The upstream did not become ready in time.", outcome="not_sent")
         except UpstreamError as fault:
             error = unsent(fault)
         else:
-            self.facts = link.facts
+            self._learn(connection, link.facts)
             self.breaker.reached()
             return link
         self.breaker.failed(error)
         raise error
+
+    def _learn(self, connection: Connection, said: ServerFacts) -> None:
+        """Take over what the upstream says of itself; what it says in a client's era does not concern the others."""
+        if not connection.as_client:
+            self.facts = said
+        elif self.facts is not None and said.era == "modern":
+            self.facts = replace(self.facts, both=False)
 
     def _failed(self, error: UpstreamError) -> None:
         if isinstance(error, COUNTS) and error.retry_after is None:
@@ -215,6 +249,8 @@ class Keeper:
                 await self._down(error)
                 await self._pause(self.breaker.pause_s())
                 continue
+            if self._state == "down":
+                log.info("upstream_up", upstream=self.spec.slug)
             self._state = "up"
             await self._book.report(self.spec.id, Report("up", link.facts))
             await self._while_up(shared, link)
@@ -266,9 +302,11 @@ class Keeper:
 
     async def _down(self, error: UpstreamError) -> None:
         """Say so in words, and drop the link so that the next one is new."""
-        self._state = "down"
+        news = self._state != "down" or error.text != self._fault
+        self._state, self._fault = "down", error.text
         stderr = "\n".join(getattr(error, "__notes__", ()))
-        log.info("upstream_down", upstream=self.spec.slug, reason=error.reason, error=error.text)
+        level = logging.INFO if news else logging.DEBUG
+        log.log(level, "upstream_down", upstream=self.spec.slug, reason=error.reason, error=error.text)
         await self._book.report(self.spec.id, Report("down", None, error.text, stderr))
         live = self._connections[SHARED].live
         if live is not None and not live.busy:

@@ -259,10 +259,11 @@ def standing(upstream_ids: Collection[str]) -> dict[str, Standing]:
 
 def _facts(row: UpstreamState) -> ServerFacts:
     return ServerFacts(
-        era=cast(Era, row.era),
+        era=cast(Era, "modern" if row.era == "both" else row.era),
         revision=row.protocol,
         capabilities=row.capabilities,
         info=row.server_info,
         instructions=row.instructions,
         sessionless=row.sessionless,
+        both=row.era == "both",
     )

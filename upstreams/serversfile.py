@@ -4,13 +4,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from shutil import which
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mcphub.core.strictjson import BadJson, loads
 from upstreams import variables
 from upstreams.models import SharingChoice, TransportChoice
+from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
 
 TRANSPORTS: Final[Mapping[str, str]] = {
@@ -264,7 +264,7 @@ def _check_command(reader: EntryReader, fields: Mapping[str, Any]) -> None:
     command = fields["command"]
     if not stdio_allowed():
         reader.fault("command", "commands are switched off on this installation (MCPHUB_ALLOW_STDIO)")
-    elif command and "${" not in command and which(command) is None:
+    elif command and "${" not in command and program(command) is None:
         reader.warnings.append(Remark(f"{reader.place}.command", f"“{command}” is not installed here"))
 
 

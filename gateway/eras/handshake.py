@@ -28,4 +28,4 @@ def greeting(params: dict[str, Any]) -> tuple[str, ClientFacts]:
         )
     if len(dumps([capabilities, info])) > CLIENT_BYTES:
         raise refused(400, INVALID_PARAMS, f"capabilities and clientInfo are larger than {CLIENT_BYTES} bytes")
-    return negotiate(requested), ClientFacts(capabilities, info)
+    return negotiate(requested), ClientFacts(capabilities, info, era="handshake")

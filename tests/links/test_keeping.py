@@ -138,7 +138,7 @@ def test_pauses_grow_to_a_limit() -> None:
 
 
 def test_failure_to_connect_was_not_sent() -> None:
-    made = unsent(errors.Lost("It ended. The call may have taken effect."))
+    made = unsent(errors.Lost("It ended."))
     assert (made.reason, made.outcome, made.text) == ("unreachable", "not_sent", "It ended.")
 
 

@@ -87,6 +87,15 @@ async def test_failed_start_is_told_with_exit_code_and_stderr(hub: Connections, 
 
 
 @pytest.mark.requirement("R5")
+async def test_every_refusal_of_a_start_says_what_the_process_said(hub: Connections) -> None:
+    upstream = odd(command="sh", args=("-c", "echo no configuration >&2; exit 2"), era="")
+    for _ in range(6):
+        with pytest.raises(errors.Unreachable, match="exit code 2") as caught:
+            await hub.call(upstream, tool("x"))
+        assert caught.value.__notes__ == ["no configuration"]
+
+
+@pytest.mark.requirement("R5")
 async def test_missing_command_is_named(hub: Connections) -> None:
     with pytest.raises(errors.Unreachable, match="not installed") as caught:
         await hub.call(odd(command="no-such-command"), tool("x"))

@@ -3,24 +3,26 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from mcp import Client
 
 from tests.harness.clients import Mode, python_client
 from tests.harness.hub import Hub
-from tests.harness.raw import Era, RawClient, raw_client
+from tests.harness.raw import ERAS, Era, RawClient, raw_client
 
 Endpoint = Literal["aggregate", "single"]
+Side = Era | Literal["both"]
+SIDES: Final[tuple[Side, ...]] = (*ERAS, "both")
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Opens clients of one era on one endpoint. The upstream of each era has the era's name as its slug."""
+    """Opens clients of one era on one endpoint. The upstream of each side has its name as its slug."""
 
     hub: Hub
     client: Era
-    upstream: Era
+    upstream: Side
     endpoint: Endpoint
 
     @property
@@ -33,7 +35,7 @@ class Door:
         return f"{self.upstream}__{own}" if self.endpoint == "aggregate" else own
 
     def at(self, own: str) -> str:
-        """What the endpoint calls a URI that both upstreams have."""
+        """What the endpoint calls a URI that all upstreams have."""
         return f"hub+{self.upstream}:{own}" if self.endpoint == "aggregate" else own
 
     @asynccontextmanager

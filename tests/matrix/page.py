@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.harness.raw import ERAS
 from tests.matrix.cells import CELLS, EMPTY
+from tests.matrix.door import SIDES
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "compatibility.md"
 ABOUT: Final = """\
@@ -13,7 +14,8 @@ ABOUT: Final = """\
 
 Clients and servers of both protocol eras meet at the hub: *handshake* (2024-11-05 to 2025-11-25) and *modern*
 (2026-07-28). Each cell is a test (`tests/matrix`): the official Python client of the one era, through a hub, at a
-server that speaks the other era alone, both at the aggregate endpoint `/mcp` and at the server's own endpoint.
+server of one era alone or of both, both at the aggregate endpoint `/mcp` and at the server's own endpoint. A server
+of both is spoken to in the era of the client, so that it asks in the middle of a call as it would without the hub.
 """
 
 OTHERS: Final = """\
@@ -35,7 +37,7 @@ def text() -> str:
 
 
 def _table(notes: list[str]) -> Iterator[str]:
-    ways = [(client, upstream) for client in ERAS for upstream in ERAS]
+    ways = [(client, upstream) for client in ERAS for upstream in SIDES]
     yield f"| client → server | {' | '.join(f'{client} → {upstream}' for client, upstream in ways)} |"
     yield f"|---|{'---|' * len(ways)}"
     for kind in CELLS:

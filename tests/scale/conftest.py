@@ -104,8 +104,9 @@ def shared(folder: Path, *, lease_s: int = LEASE_S) -> Iterator[Shared]:
     try:
         with asking_http(folder, "handshake") as asking:
             servers = {"counting": counting(folder), "asking": {"url": asking}, "telling": telling_stdio("handshake")}
-            key = _prepared(Hub(folder / "prepared", **settings), servers_file(folder / "servers.json", servers))
-            yield Shared(folder, postgresql, redis, settings, list(servers), key)
+            prepared = Hub(folder / "prepared", key=None, **settings)
+            prepared.prepare(servers_file(folder / "servers.json", servers))
+            yield Shared(folder, postgresql, redis, settings, list(servers), prepared.key)
     finally:
         redis.stop()
         postgresql.close()
@@ -123,14 +124,6 @@ def running_pair(folder: Path, *, lease_s: int = LEASE_S, strangers: bool = Fals
             for hub in (first, second):
                 common.until_serving(hub)
             yield Pair((first, second), common)
-
-
-def _prepared(hub: Hub, file: Path) -> str:
-    """Tables, an org with these upstreams, and its owner's key."""
-    hub.manage("migrate", "--verbosity", "0")
-    hub.manage("create_org", "default")
-    hub.manage("import_servers", str(file))
-    return str(hub.manage_json("create_key", "owner", "--org", "default", "--role", "owner")["key"])
 
 
 def text_of(result: Any) -> str:

@@ -19,7 +19,6 @@ from upstreams.transports import base, wire
 from upstreams.transports.base import Underway, Watcher
 from upstreams.transports.envelope import BRIDGED, params_for
 from upstreams.transports.listening import RECONNECT_S
-from upstreams.transports.losses import lost_because
 from upstreams.transports.patience import Patience
 from upstreams.transports.watching import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_ID, Watching
 from upstreams.types import Answer, Era, Exchange, ServerFacts, UpstreamSpec
@@ -102,7 +101,7 @@ class Multiplexed:
         except TimeoutError:
             raise UpstreamFailed("The upstream does not take the subscription.") from None
         except OSError as error:
-            raise lost_because("The upstream went away.") from error
+            raise Lost("The upstream went away.") from error
         finally:
             del self._acknowledged[id]
         self._listening = id
@@ -143,7 +142,7 @@ class Multiplexed:
                 self._abandon(under)
             raise
         except OSError as error:
-            raise lost_because("The upstream went away.") from error
+            raise Lost("The upstream went away.") from error
         finally:
             self._underway.pop(under.id, None)
             under.close()
@@ -303,4 +302,4 @@ class Multiplexed:
         if self.ended is None:
             self.ended = Lost("The connection was closed by the hub.")
             for under in self._underway.values():
-                under.fail(lost_because("The connection to the upstream was closed."))
+                under.fail(Lost("The connection to the upstream was closed."))

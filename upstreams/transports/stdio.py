@@ -1,18 +1,20 @@
 """MCP over the standard streams of a process: one JSON-RPC message a line, concurrent by id."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from mcphub.core import aio
 from mcphub.core.limits import Limits
-from upstreams.errors import TooLarge, UpstreamError
+from upstreams.errors import Lost, TooLarge, UpstreamError
 from upstreams.runners.base import Process
 from upstreams.transports.base import Watcher
-from upstreams.transports.losses import lost_because
 from upstreams.transports.multiplexed import Multiplexed
 from upstreams.types import ServerFacts, UpstreamSpec
 
 HEAD: Final = 4096
+ENDS_S: Final = 2
+"""A process whose pipe is broken usually ends, and says why."""
 TAIL_LINES: Final = 12
 
 
@@ -57,7 +59,13 @@ class StdioLink(Multiplexed):
         self._reader = aio.spawn(self._read(), name=f"stdio {spec.slug}")
 
     async def send(self, data: bytes) -> None:
-        await self._process.write(data + b"\n")
+        try:
+            await self._process.write(data + b"\n")
+        except OSError:
+            await asyncio.wait({self._reader}, timeout=ENDS_S)
+            if self.ended is None:
+                raise
+            raise self.ended from None
 
     async def close(self) -> None:
         self.finish_quietly()
@@ -78,7 +86,7 @@ class StdioLink(Multiplexed):
             if self.ended is not None:
                 return
         how = await self._process.ended()
-        self.finish(with_complaint(lost_because(f"The upstream's process ended ({how})."), self.stderr_tail()))
+        self.finish(with_complaint(Lost(f"The upstream's process ended ({how})."), self.stderr_tail()))
 
 
 def with_complaint(error: UpstreamError, stderr: str) -> UpstreamError:

@@ -15,7 +15,7 @@ from gateway.router import Reach
 from gateway.run import holder_of
 from gateway.sessions import LiveSession, Sessions
 from gateway.subscriptions import Digests, Standing, Subscriptions, Watch, digests, honoured
-from gateway.types import NotFound, Reply, Request, Route, SessionRef
+from gateway.types import NotFound, Notification, Reply, Request, Route, SessionRef
 from gateway.watching import Place, Subscriber, Watchers
 from mcphub.core.limits import Limits
 from mcphub.core.principal import Principal
@@ -132,6 +132,18 @@ class News:
             )
             await asyncio.gather(*lowered)
         reply.result(b"{}")
+
+    async def roots_changed(self, note: Notification, opened: Reach) -> None:
+        """Tell the upstreams to which this client's roots were declared, each on the connection that did."""
+        if note.session is None or "roots" not in note.session.client.capabilities:
+            return
+        client = note.session.client
+        told = (
+            self._connections.roots_changed(spec.id, without(client, spec.withheld), holder_of(note, spec))
+            for spec in opened.specs()
+            if "roots" not in spec.withheld and opened.sees(spec)
+        )
+        await asyncio.gather(*told)
 
     # --- what upstreams say --------------------------------------------------------------------------
 

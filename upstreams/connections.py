@@ -99,6 +99,14 @@ class Connections:
         elif keeper is not None:
             await keeper.lower(client, holder)
 
+    async def roots_changed(self, upstream_id: str, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream that the client's roots have changed, if its roots were declared there."""
+        keeper = self._keepers.get(upstream_id)
+        if keeper is not None and self._fleet is not None and not keeper.is_movable(client, holder):
+            await self._fleet.roots_changed(keeper, client, holder)
+        elif keeper is not None:
+            await keeper.roots_changed(client, holder)
+
     def facts(self, upstream_id: str) -> ServerFacts | None:
         """What the upstream said of itself when it was last connected; None before."""
         keeper = self._keepers.get(upstream_id)

@@ -26,6 +26,7 @@ from upstreams.transports.envelope import offered
 from upstreams.types import Answer, ClientFacts, Exchange
 
 T = TypeVar("T")
+Kind = Literal["subscribe", "unsubscribe", "lower", "roots_changed"]
 
 EXCHANGE: Final = "upstream-exchange"
 NOTICE: Final = "upstream-notice"
@@ -49,9 +50,9 @@ class Notice(msgspec.Struct):
 
 
 class Wish(msgspec.Struct):
-    """What a worker wants to hear of over another one's connection."""
+    """What a worker wants of another one's connection besides exchanges."""
 
-    kind: Literal["subscribe", "unsubscribe", "lower"]
+    kind: Kind
     upstream: str
     client: ClientFacts
     holder: str
@@ -170,9 +171,14 @@ class Fleet:
         with suppress(UpstreamError):
             await self._wish("lower", keeper, client, holder, ())
 
+    async def roots_changed(self, keeper: Keeper, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream of changed roots on the connection that declared them."""
+        with suppress(UpstreamError):
+            await self._wish("roots_changed", keeper, client, holder, ())
+
     async def _wish(
         self,
-        kind: Literal["subscribe", "unsubscribe", "lower"],
+        kind: Kind,
         keeper: Keeper,
         client: ClientFacts,
         holder: str,
@@ -346,6 +352,8 @@ async def _granted(keeper: Keeper, wish: Wish) -> Mapping[str, RpcError]:
         return await keeper.subscribe(wish.client, wish.holder, wish.uris)
     if wish.kind == "unsubscribe":
         await keeper.unsubscribe(wish.client, wish.holder, wish.uris)
-    else:
+    elif wish.kind == "lower":
         await keeper.lower(wish.client, wish.holder)
+    else:
+        await keeper.roots_changed(wish.client, wish.holder)
     return {}

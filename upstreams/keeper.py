@@ -5,18 +5,18 @@ import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
 
 from mcphub.core import aio, clock
-from upstreams.backoff import Breaker, unsent
+from upstreams.backoff import Breaker
 from upstreams.connection import Connection, LiveLink
 from upstreams.discovery import read_catalogue
-from upstreams.errors import Lost, RpcError, TimedOut, TlsFault, Unreachable, UpstreamError, UpstreamFailed
+from upstreams.errors import LinkOver, Lost, RpcError, TimedOut, TlsFault, Unreachable, UpstreamError, UpstreamFailed
 from upstreams.probe import Means, Reach
-from upstreams.reports import Book, Report
+from upstreams.reports import Book, Report, State
 from upstreams.transports.base import own
 from upstreams.transports.envelope import offered
 from upstreams.types import Answer, ClientFacts, Era, Exchange, ServerFacts, UpstreamSpec
@@ -49,7 +49,7 @@ class Keeper:
     def __init__(self, spec: UpstreamSpec, means: Means, book: Book, listener: Listener) -> None:
         self.spec = spec
         self.facts: ServerFacts | None = None
-        self.breaker = Breaker(means.limits.backoff_max_s)
+        self.breaker = Breaker(means.limits)
         self._means = means
         self._book = book
         self._listener = listener
@@ -57,7 +57,7 @@ class Keeper:
         self._wake = asyncio.Event()
         self._refresh = True
         self._doubt = False
-        self._state: Literal["connecting", "up", "down"] = "connecting"
+        self._state: State = "connecting"
         self._fault = ""
         self._task: asyncio.Task[None] | None = None
         self._reach = Reach(spec, means)
@@ -70,18 +70,22 @@ class Keeper:
     async def call(self, exchange: Exchange) -> Answer:
         """Send one exchange over its connection. Raises `UpstreamError`.
 
-        Sent a second time only if it may be and the connection broke under it.
+        Sent a second time only if it certainly was not sent, or if it may be and the connection broke under it.
         """
-        self.breaker.check()
+        self.breaker.admit()
         connection = self._connection(exchange.client, exchange.holder)
         try:
-            answer = await connection.request(exchange)
+            try:
+                answer = await connection.request(exchange)
+            except (LinkOver, Lost) as error:
+                if not (exchange.resend or isinstance(error, LinkOver)):
+                    raise
+                answer = await connection.request(exchange)
         except UpstreamError as error:
             self._failed(error)
-            if not (exchange.resend and error.reason == "lost"):
-                raise
-            answer = await connection.request(exchange)
+            raise
         if self._state != "up":
+            self._doubt = True
             self._wake.set()
         self.breaker.worked()
         return answer
@@ -129,7 +133,7 @@ class Keeper:
     async def subscribe(self, client: ClientFacts, holder: str, uris: Collection[str]) -> Mapping[str, RpcError]:
         """Watch resources on the connection of this client; the refusals. Raises `UpstreamError`."""
         if self.facts is None:
-            self.breaker.check()
+            self.breaker.spare()
             await self._connections[SHARED].link()
         return await self._connection(client, holder).subscribe(uris)
 
@@ -143,6 +147,11 @@ class Keeper:
         """Let log messages through that this client wants to hear, where it is connected already."""
         if (connection := self._connections.get(self._key(client, holder))) is not None:
             await connection.lower(client.log_level)
+
+    async def roots_changed(self, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream so where it is connected for this client; elsewhere it will ask when it needs them."""
+        if (connection := self._connections.get(self._key(client, holder))) is not None:
+            await connection.roots_changed()
 
     def inherit(self, before: "Keeper") -> None:
         """Go on with what was watched under another revision."""
@@ -201,7 +210,7 @@ class Keeper:
         return self.facts.both or self.spec.transport == "stdio"
 
     async def _open(self, connection: Connection) -> LiveLink:
-        self.breaker.check()
+        self.breaker.spare()
         era = self.facts.era if self.facts is not None else self.spec.era
         try:
             async with asyncio.timeout(self._means.limits.initialize_s):
@@ -211,7 +220,7 @@ class Keeper:
         except TimeoutError:
             error: UpstreamError = TimedOut("The upstream did not become ready in time.", outcome="not_sent")
         except UpstreamError as fault:
-            error = unsent(fault)
+            error = fault if fault.outcome == "not_sent" else fault.unsent()
         else:
             self._learn(connection, link.facts)
             self.breaker.reached()
@@ -227,10 +236,15 @@ class Keeper:
             self.facts = replace(self.facts, both=False)
 
     def _failed(self, error: UpstreamError) -> None:
-        if isinstance(error, COUNTS) and error.retry_after is None:
-            self.breaker.failed(error)
-            self._doubt = True
-            self._wake.set()
+        if not isinstance(error, COUNTS) or error.retry_after is not None:
+            self.breaker.undecided()
+            return
+        before = self.breaker.tripped
+        self.breaker.failed(error)
+        if self.breaker.tripped and not before:
+            log.warning("breaker_open", upstream=self.spec.slug, trouble=self.breaker.trouble)
+        self._doubt = True
+        self._wake.set()
 
     def _wake_up(self) -> None:
         self._wake.set()
@@ -269,6 +283,7 @@ class Keeper:
                 self._doubt = False
                 if error := await self._beat(shared):
                     return await self._down(error)
+                await self._tell_breaker(link)
                 await self._close_idle()
                 beat_at = self._after(self.spec.heartbeat_s)
             if self._refresh or now >= list_at:
@@ -297,8 +312,16 @@ class Keeper:
         except UpstreamError as error:
             return error
         self.breaker.reached()
-        await self._book.alive(self.spec.id)
         return None
+
+    async def _tell_breaker(self, link: LiveLink) -> None:
+        """Say how it is after a sign of life: well, or left alone because its calls fail all the same."""
+        state: State = "resting" if self.breaker.tripped else "up"
+        if state == self._state == "up":
+            await self._book.alive(self.spec.id)
+        elif state != self._state:
+            self._state = state
+            await self._book.report(self.spec.id, Report(state, link.facts, self.breaker.trouble))
 
     async def _down(self, error: UpstreamError) -> None:
         """Say so in words, and drop the link so that the next one is new."""
@@ -321,7 +344,7 @@ class Keeper:
             log.info("discovery_failed", upstream=self.spec.slug, error=error.text)
             await self._book.report(self.spec.id, Report("up", link.facts, error.text))
             return False
-        self._reach.learn(listing)
+        listing = self._reach.learn(listing, link.facts.era)
         self._listed = True
         if await self._book.catalogue(self.spec.id, "", listing):
             self._listener.catalogue_changed(self.spec.id)

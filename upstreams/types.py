@@ -79,7 +79,8 @@ class Exchange:
     upstream's era needs. `holder` is the sharing scope: "" (shared), a principal id, or a session id.
     `resend` marks what may be sent twice: lists, reads, and tools that the operator marked idempotent.
     `caller` is the principal's id, "" for the hub's own requests; `log_level` the least severe log message that the
-    sink takes, "" for whatever is sent, None for none.
+    sink takes, "" for whatever is sent, None for none. `param_headers` are `Mcp-Param-*` headers of the client, names
+    in lower case; a modern upstream gets those that the hub does not make itself from the arguments.
     """
 
     method: str
@@ -93,6 +94,7 @@ class Exchange:
     trace: Mapping[str, str] = field(default_factory=dict)
     caller: str = ""
     log_level: str | None = None
+    param_headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

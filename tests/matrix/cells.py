@@ -21,8 +21,8 @@ from mcp_types import (
     ToolListChangedNotification,
 )
 
-from tests.harness.raw import Era
-from tests.matrix.door import Door, Side, text
+from tests.harness.raw import Era, Side
+from tests.matrix.door import Door, text
 
 Cell = Callable[[Door], Awaitable[None]]
 

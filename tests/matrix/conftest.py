@@ -8,8 +8,8 @@ import pytest
 
 from tests.harness.hub import ROOT, Hub, servers_file
 from tests.harness.processes import free_port
+from tests.harness.raw import SIDES
 from tests.harness.upstreams import listening
-from tests.matrix.door import SIDES
 
 pytest.register_assert_rewrite("tests.matrix.cells")
 

@@ -3,17 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from mcp import Client
 
 from tests.harness.clients import Mode, python_client
 from tests.harness.hub import Hub
-from tests.harness.raw import ERAS, Era, RawClient, raw_client
+from tests.harness.raw import Era, RawClient, Side, raw_client
 
 Endpoint = Literal["aggregate", "single"]
-Side = Era | Literal["both"]
-SIDES: Final[tuple[Side, ...]] = (*ERAS, "both")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.harness.raw import ERAS
+from tests.harness.raw import ERAS, SIDES
 from tests.matrix.cells import CELLS, EMPTY
-from tests.matrix.door import SIDES
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "compatibility.md"
 ABOUT: Final = """\

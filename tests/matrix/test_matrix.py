@@ -5,10 +5,10 @@ from itertools import product
 import pytest
 
 from tests.harness.hub import Hub
-from tests.harness.raw import ERAS, Era
+from tests.harness.raw import ERAS, SIDES, Era, Side
 from tests.matrix import page
 from tests.matrix.cells import CELLS, EMPTY
-from tests.matrix.door import SIDES, Door, Endpoint, Side
+from tests.matrix.door import Door, Endpoint
 
 POSSIBLE = [
     pytest.param(kind, client, upstream, id=f"{kind}-{client}-client-{upstream}-upstream")

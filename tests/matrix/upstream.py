@@ -45,8 +45,8 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
+from tests.harness.raw import Side
 from tests.harness.upstreams.one_era import only
-from tests.matrix.door import Side
 
 MODERN: Final = "2026-07-28"
 PAGE: Final = 5

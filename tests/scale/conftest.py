@@ -102,11 +102,16 @@ def shared(folder: Path, *, lease_s: int = LEASE_S) -> Iterator[Shared]:
         "secret_key": secrets.token_hex(),
     }
     try:
-        with asking_http(folder, "handshake") as asking:
-            servers = {"counting": counting(folder), "asking": {"url": asking}, "telling": telling_stdio("handshake")}
-            prepared = Hub(folder / "prepared", key=None, **settings)
-            prepared.prepare(servers_file(folder / "servers.json", servers))
-            yield Shared(folder, postgresql, redis, settings, list(servers), prepared.key)
+        with asking_http(folder, "handshake") as asking, asking_http(folder, "both") as both:
+            servers = {
+                "counting": counting(folder),
+                "asking": {"url": asking},
+                "both": {"url": both},
+                "telling": telling_stdio("handshake"),
+            }
+            first = Hub(folder / "prepared", key=None, **settings)
+            first.prepare(servers_file(folder / "servers.json", servers))
+            yield Shared(folder, postgresql, redis, settings, list(servers), first.key)
     finally:
         redis.stop()
         postgresql.close()

@@ -232,7 +232,9 @@ class Fleet:
         self._workers.tell_all(RESTART, upstream_id.encode())
 
     def dropped(self, upstream_id: str) -> None:
-        """The upstream was switched off or removed."""
+        """The upstream was switched off or removed; who wants to watch it again when it is back says so."""
+        for watched in [each for each in self._watched if each[0] == upstream_id]:
+            del self._watched[watched]
         keys = [key for key in self._owners.held() if key.startswith(f"{upstream_id}/")]
         aio.spawn(self._owners.release(keys), name="release-leases")
 

@@ -4,16 +4,30 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from gateway.errors import DENIED, INTERNAL_ERROR, INVALID_PARAMS, RATE_LIMITED
+from gateway.errors import (
+    AUDIT_UNAVAILABLE,
+    DENIED,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    RATE_LIMITED,
+    STORAGE_UNAVAILABLE,
+)
+from gateway.types import Unavailable
 from upstreams.errors import Outcome, RpcError, UpstreamError
 
 Reason = Literal[
     "unreachable", "lost", "timeout", "protocol", "too_large", "tls", "egress_blocked", "upstream_error",
     "breaker_open", "needs_connection", "needs_scope", "rate_limited", "agent_lost", "denied",
-    "approval_pending", "cancelled",
+    "approval_pending", "cancelled", "audit_unavailable", "storage_unavailable",
 ]  # fmt: skip
 
-CODES: Final[dict[str, int]] = {"denied": DENIED, "approval_pending": DENIED, "rate_limited": RATE_LIMITED}
+CODES: Final[dict[str, int]] = {
+    "denied": DENIED,
+    "approval_pending": DENIED,
+    "rate_limited": RATE_LIMITED,
+    "audit_unavailable": AUDIT_UNAVAILABLE,
+    "storage_unavailable": STORAGE_UNAVAILABLE,
+}
 
 EFFECT: Final[dict[Outcome, str]] = {
     "not_sent": "It was not sent and has had no effect.",
@@ -38,6 +52,8 @@ NEXT: Final[dict[str, str]] = {
     "denied": "Do not try again with the same arguments.",
     "approval_pending": "An approval is needed.",
     "cancelled": "",
+    "audit_unavailable": "Try again in a while.",
+    "storage_unavailable": "Try again in a while.",
 }
 
 
@@ -58,7 +74,7 @@ class Failure:
 
     def told(self, call_id: str) -> str:
         """What happened, whether it may have taken effect, what to do, and the call id."""
-        parts = (self.text, EFFECT[self.outcome], NEXT[self.reason], f"Call id: {call_id}")
+        parts = (self.text, EFFECT[self.outcome], NEXT[self.reason], f"Call id: {call_id}" if call_id else "")
         return " ".join(part for part in parts if part)
 
     def facts(self, call_id: str) -> dict[str, str | bool]:
@@ -87,6 +103,20 @@ def rpc_error(failure: Failure, call_id: str) -> RpcError:
     """The failure as the JSON-RPC error of any other method."""
     code = CODES.get(failure.reason, INTERNAL_ERROR)
     return RpcError(code, failure.told(call_id), {"mcphub/error": failure.facts(call_id)})
+
+
+def unavailable(failure: Failure, call_id: str = "") -> Unavailable:
+    """The failure as the refusal of the whole request: the hub cannot serve anybody as it must."""
+    return Unavailable(rpc_error(failure, call_id))
+
+
+NOT_RECORDED: Final = Failure(
+    "audit_unavailable", "The call cannot be recorded right now, so it was not made.", "not_sent", retryable=True
+)
+NOT_STORED: Final = Failure("storage_unavailable", "The hub's storage does not answer.", "not_sent", retryable=True)
+NOT_CONFIRMED: Final = Failure(
+    "storage_unavailable", "The hub cannot confirm its configuration right now.", "not_sent", retryable=True
+)
 
 
 def unknown(kind: str, name: str) -> RpcError:

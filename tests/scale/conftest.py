@@ -20,20 +20,10 @@ from tests.harness.waiting import until
 LEASE_S: Final = 3
 
 
-@dataclass
-class Pair:
-    """Two web processes that know one another only through the database and Redis."""
+class Counted:
+    """Where the counting server of these hubs writes."""
 
-    hubs: tuple[Hub, Hub]
-    shared: "Shared"
-
-    @property
-    def folder(self) -> Path:
-        return self.shared.folder
-
-    @property
-    def ports(self) -> tuple[int, int]:
-        return self.hubs[0].port, self.hubs[1].port
+    folder: Path
 
     def starts(self) -> list[int]:
         """Process ids of every start of the counting server so far."""
@@ -43,6 +33,21 @@ class Pair:
         """What the waits of the counting server have written."""
         marks = self.folder / "marks"
         return marks.read_text().split() if marks.exists() else []
+
+
+@dataclass
+class Pair(Counted):
+    """Two web processes that know one another only through the database and Redis."""
+
+    hubs: tuple[Hub, Hub]
+    shared: "Shared"
+
+    def __post_init__(self) -> None:
+        self.folder = self.shared.folder
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        return self.hubs[0].port, self.hubs[1].port
 
     def owner(self) -> tuple[Hub, Hub]:
         """The hub below which the counting server runs, and the other one."""
@@ -87,7 +92,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 
 @dataclass
-class Shared:
+class Shared(Counted):
     """What the web processes of one hub have in common, and how to make one."""
 
     folder: Path

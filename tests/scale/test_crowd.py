@@ -3,9 +3,8 @@
 import pytest
 
 from tests.harness.proxy import round_robin
-from tests.harness.waiting import until
 from tests.scale.conftest import Pair
-from tests.scale.crowd import KINDS, Seen, crowd
+from tests.scale.crowd import KINDS, crowd, expect_each_once
 
 CALLERS = 20
 CALLS = 500
@@ -20,13 +19,3 @@ async def test_ten_thousand_mixed_calls_are_answered_and_none_is_crossed(pair: P
     assert seen.answers.total() == 10_000
     expect_each_once(pair, seen)
     assert min(proxy.requests.values()) > 0.4 * sum(proxy.requests.values())
-
-
-def expect_each_once(pair: Pair, seen: Seen) -> None:
-    """The one child has run what was asked of it exactly once, and each call that was given up has ended there."""
-    first = min(seen.tallies)
-    assert sorted(seen.tallies) == list(range(first, first + len(seen.tallies)))
-    assert len(pair.starts()) == 1
-    ended = {f"ended-{gate}" for gate in seen.given_up}
-    until("the end of what was given up", lambda: ended <= set(pair.marks()))
-    assert sum(mark.startswith("ended-") for mark in pair.marks()) == len(ended)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 import structlog
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 
 from mcphub.core import aio
 from mcphub.core.aio import in_thread

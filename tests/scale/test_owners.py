@@ -18,7 +18,7 @@ from tests.news.conftest import listener
 from tests.scale.conftest import Pair, text_of
 
 CLIENTS = 8
-CALLS = 150
+CALLS = 30
 
 
 @pytest.mark.requirement("N5")

@@ -262,6 +262,22 @@ async def test_own_process_is_greeted_in_the_era_of_its_client(
     assert facts.era == "modern"
 
 
+@pytest.mark.requirement("U13")
+@pytest.mark.parametrize(
+    ("sharing", "withheld", "listed"),
+    [
+        ("shared", (), []),
+        ("per-user", (), ["needs-elicitation", "needs-roots", "needs-sampling"]),
+        ("per-session", ("sampling",), ["needs-elicitation", "needs-roots"]),
+    ],
+)
+async def test_catalogue_holds_what_clients_on_connections_of_their_own_can_use(
+    hub: Connections, book: MemoryBook, sharing: Any, withheld: tuple[str, ...], listed: list[str]
+) -> None:
+    await quiet(hub, book, odd(sharing=sharing, withheld=frozenset(withheld)))
+    assert [each["name"] for each in book.listings["u1"]["tool"]] == listed
+
+
 async def test_holders_do_not_share_a_process(hub: Connections) -> None:
     one, two = [await call(hub, odd(), "echo", holder=holder) for holder in ("user:1", "user:2")]
     assert one["pid"] != two["pid"]

@@ -141,10 +141,10 @@ class News:
         elif method == MESSAGE and holder:
             self._log(upstream_id, holder, params)
 
-    def session_ended(self, session: SessionRef) -> None:
+    def session_ended(self, session_id: str) -> None:
         """Nobody is told any more."""
-        self.lists.forget(session.id)
-        if subscriber := self._subscribers.pop(session.id, None):
+        self.lists.forget(session_id)
+        if subscriber := self._subscribers.pop(session_id, None):
             self._watchers.drop(subscriber)
 
     def _log(self, upstream_id: str, holder: str, message: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import heapq
 import json
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -29,10 +30,11 @@ from upstreams.types import ClientFacts
 PURPOSE: Final = "session"
 DIGEST_BYTES: Final = 8
 SWEEP_S: Final = 2.5
-FORGET_AFTER: Final = timedelta(days=1)
+FORGET_AFTER: Final = timedelta(minutes=10)
 SETTLED: Final = timedelta(seconds=60)
 """How far back a worker looks for sessions that another one ended: more than clocks may differ and sweeps may lag."""
 CHUNK: Final = 500
+CHUNKS: Final = 20
 
 log = structlog.get_logger(__name__)
 
@@ -74,14 +76,16 @@ class LiveSession:
 
 
 class Sessions:
-    """The handshake sessions of this process. `on_ended` hears of each one that ended, here or elsewhere."""
+    """The handshake sessions of this process. `on_ended` hears the id of each one that ended, here or elsewhere."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._known: dict[str, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
+        self._held: Counter[str] = Counter()
         self._flush_due = 0.0
-        self.on_ended: list[Callable[[SessionRef], None]] = []
+        self._heard_of: set[str] = set()
+        self.on_ended: list[Callable[[str], None]] = []
         self.tell: Tell = _nobody
 
     def __len__(self) -> int:
@@ -108,6 +112,8 @@ class Sessions:
         )
         await _stored(row.save, force_insert=True)
         self._remember(session)
+        if self._held[session.principal.id] > self._limits.principal_sessions:
+            await self._thin_out(session.principal.id)
 
     def find(self, sealed: str, principal: Principal, route: Route) -> LiveSession | None:
         """The session if this process knows it and it is this principal's, on this route."""
@@ -212,9 +218,11 @@ class Sessions:
         return session is not None and session.push(method, params)
 
     def ended_elsewhere(self, session_id: str) -> None:
-        """Another worker ended it."""
+        """Another worker ended it, or its time was over. It need not be known here any more."""
         if (session := self._by_id.get(session_id)) is not None:
             self._ended(session)
+        else:
+            self._say_ended(session_id)
 
     def listening(self) -> list[LiveSession]:
         """Sessions with an open GET stream here. Their `principal` is at most some seconds old."""
@@ -231,9 +239,10 @@ class Sessions:
         for session in touched:
             session.flushed_at = now
         if self._known:
-            for id_ in await _stored(_ended_lately):
-                if session_ended := self._by_id.get(id_.hex):
-                    self._ended(session_ended)
+            ended = {id_.hex for id_ in await _stored(_ended_lately)}
+            for session_id in ended - self._heard_of:
+                self.ended_elsewhere(session_id)
+            self._heard_of = ended
 
     def _active_since_flush(self, session: LiveSession, now: float) -> bool:
         if session.stream is not None or session.replies:
@@ -245,16 +254,29 @@ class Sessions:
             self._make_room()
         self._known[session.sealed] = session
         self._by_id[session.ref.id] = session
+        self._held[session.principal.id] += 1
 
     def _make_room(self) -> None:
         """Drop the longest idle tenth from memory; their rows stay, so they come back when they are used."""
-        idle = (session for session in self._known.values() if session.stream is None and not session.replies)
-        for session in heapq.nsmallest(max(1, self._limits.sessions // 10), idle, key=lambda one: one.active_at):
+        for session in _longest_idle(self._known.values(), self._limits.sessions // 10):
             self._forget(session)
 
+    async def _thin_out(self, principal_id: str) -> None:
+        """End the longest idle tenth of one principal's: a client that begins ever new ones is told to begin anew."""
+        own = (session for session in self._known.values() if session.principal.id == principal_id)
+        idle = _longest_idle(own, self._limits.principal_sessions // 10)
+        await _stored(_end, [uuid.UUID(session.ref.id) for session in idle])
+        for session in idle:
+            self._ended(session)
+            self.tell("ended", session.ref.id, {})
+
     def _forget(self, session: LiveSession) -> None:
-        self._known.pop(session.sealed, None)
-        self._by_id.pop(session.ref.id, None)
+        if self._known.pop(session.sealed, None) is None:
+            return
+        del self._by_id[session.ref.id]
+        self._held[session.principal.id] -= 1
+        if not self._held[session.principal.id]:
+            del self._held[session.principal.id]
 
     def _ended(self, session: LiveSession) -> None:
         self._forget(session)
@@ -262,8 +284,16 @@ class Sessions:
             reply.cancel()
         if session.stream is not None:
             session.stream.dismiss()
+        self._say_ended(session.ref.id)
+
+    def _say_ended(self, session_id: str) -> None:
         for hear in self.on_ended:
-            hear(session.ref)
+            hear(session_id)
+
+
+def _longest_idle(sessions: Iterable[LiveSession], count: int) -> list[LiveSession]:
+    idle = (session for session in sessions if session.stream is None and not session.replies)
+    return heapq.nsmallest(max(1, count), idle, key=lambda one: one.active_at)
 
 
 def _nobody(what: str, session_id: str, facts: Mapping[str, Any]) -> None:
@@ -306,7 +336,9 @@ def _flush(touched: list[uuid.UUID], idle_s: float) -> None:
     idle = Session.objects.filter(ended_at=None, active_at__lt=now - timedelta(seconds=idle_s))
     idle.update(ended_at=now)
     old = Session.objects.filter(ended_at__lt=now - FORGET_AFTER).order_by("ended_at").values_list("id", flat=True)
-    Session.objects.filter(id__in=list(old[:CHUNK])).delete()
+    for _ in range(CHUNKS):
+        if not Session.objects.filter(id__in=list(old[:CHUNK])).delete()[0]:
+            return
 
 
 def _ended_lately() -> list[uuid.UUID]:

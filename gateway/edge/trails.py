@@ -130,9 +130,9 @@ class Trails:
         missed = trail.since(int(number)) if trail is not None else None
         return "news" if kind == b"news" else "call", None if missed is None else trail, missed or []
 
-    def forget(self, session: SessionRef) -> None:
+    def forget(self, session_id: str) -> None:
         """The session has ended."""
-        for token in [*self._of.get(session.id, ())]:
+        for token in [*self._of.get(session_id, ())]:
             self._drop(token)
 
     def tidy(self) -> None:

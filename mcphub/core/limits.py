@@ -32,6 +32,7 @@ class Limits:
     discovery_s: float = 300
     backoff_max_s: float = 60
     sessions: int = 10_000
+    principal_sessions: int = 2_000
     subscriptions: int = 1_000
     session_idle_s: float = 3_600
     session_flush_s: float = 60

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import structlog
 from mcphub.core import aio, clock
 
 ID_BYTES: Final = 8
+WORKER_ID: Final = re.compile(r"\A[0-9a-f]{16}\Z")
 BATCH_BYTES: Final = 1024 * 1024
 FLUSH_S: Final = 2
 
@@ -172,6 +174,8 @@ class Workers:
         number = next(self._numbers)
         if worker == self.own:
             return await self._ask_here(subject, body, use)
+        if self.alone or not WORKER_ID.match(worker):
+            raise NotTaken
         loop = asyncio.get_running_loop()
         line = Line(lambda said: self._send(worker, Frame("said", number, "", said)))
         if use is not None:

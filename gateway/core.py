@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from django.conf import settings
@@ -25,6 +26,7 @@ from mcphub.accounts.selectors import KeyRecord, touch_key
 from mcphub.accounts.services import rehash_key
 from mcphub.core import aio, clock, tokens
 from mcphub.core.principal import Principal
+from upstreams.connection import ROOTS_CHANGED
 from upstreams.connections import Connections
 from upstreams.errors import RpcError
 from upstreams.types import MODERN, ClientFacts
@@ -62,8 +64,20 @@ class Core:
         """See `GatewayCore.fresh`."""
         await self._snapshots.fresh()
 
-    def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
+    async def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
         """See `GatewayCore.authenticate`."""
+        try:
+            return self.principal(credentials, route, source)
+        except Unauthenticated:
+            if not credentials.secret:
+                raise
+        if wait_s := self._guesses.failed(source):
+            raise TooManyAttempts(wait_s)
+        await self._snapshots.look()
+        return self.principal(credentials, route, source)
+
+    def principal(self, credentials: Credentials, route: Route, source: str) -> Principal:
+        """See `GatewayCore.principal`."""
         principal = self._principal(credentials, source)
         if route.org and route.org != principal.org.slug:
             raise NotFound
@@ -74,8 +88,6 @@ class Core:
             return self._open_principal()
         record = self._snapshots.proven.find(credentials.secret) or self._prove(credentials.secret)
         if record is None or (record.expires_at is not None and record.expires_at <= time.time()):
-            if credentials.secret and (wait_s := self._guesses.failed(source)):
-                raise TooManyAttempts(wait_s)
             raise Unauthenticated
         self._touch(record, credentials.secret, source)
         return record.principal
@@ -123,7 +135,11 @@ class Core:
         return self._reach(principal, request.route, request.client)
 
     async def notified(self, note: Notification) -> None:
-        """See `GatewayCore.notified`. Cancellation is the edge's; the rest concerns nobody yet."""
+        """See `GatewayCore.notified`. Cancellation is the edge's; of the rest only changed roots concern anybody."""
+        if note.method == ROOTS_CHANGED and note.session is not None:
+            with suppress(NotFound):
+                opened = self._reach(note.principal, note.route, note.session.client)
+                await self.news.roots_changed(note, opened)
 
     async def _list_resources(self, request: Request, reply: Reply, opened: Reach) -> None:
         await self.resources.refresh(request, opened)

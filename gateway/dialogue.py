@@ -20,7 +20,7 @@ from audit.writer import Writer
 from gateway import bridge, relay, rounds, tasks
 from gateway.bridge import Asker, ClientRefused
 from gateway.calls import Call, Refused
-from gateway.errors import AUDIT_UNAVAILABLE, MISSING_CAPABILITY
+from gateway.errors import MISSING_CAPABILITY, unavailable
 from gateway.failures import Failure
 from gateway.readers import READERS
 from gateway.rounds import INPUT_REQUIRED, Needs, State
@@ -104,7 +104,7 @@ class Dialogue:
             await self.audit.record(event)
         except AuditUnavailable:
             raise Unavailable(
-                RpcError(AUDIT_UNAVAILABLE, "The call cannot be recorded right now, so it was not made.")
+                unavailable("audit_unavailable", "The call cannot be recorded right now, so it was not made.")
             ) from None
 
     # --- answers that do not end a call -----------------------------------------------------------

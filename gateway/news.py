@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -14,7 +15,7 @@ from gateway.router import Reach
 from gateway.run import holder_of
 from gateway.sessions import LiveSession, Sessions
 from gateway.subscriptions import Digests, Standing, Subscriptions, Watch, digests, honoured
-from gateway.types import NotFound, Reply, Request, Route, SessionRef
+from gateway.types import NotFound, Notification, Reply, Request, Route, SessionRef
 from gateway.watching import Place, Subscriber, Watchers
 from mcphub.core.limits import Limits
 from mcphub.core.principal import Principal
@@ -123,7 +124,7 @@ class News:
             return
         if self.sessions is not None and request.session is not None:
             await self.sessions.set_log_level(request.session.id, level)
-            client = ClientFacts(request.client.capabilities, request.client.info, level)
+            client = replace(request.client, log_level=level)
             lowered = (
                 self._connections.lower(spec.id, without(client, spec.withheld), holder_of(request, spec))
                 for spec in opened.specs()
@@ -131,6 +132,18 @@ class News:
             )
             await asyncio.gather(*lowered)
         reply.result(b"{}")
+
+    async def roots_changed(self, note: Notification, opened: Reach) -> None:
+        """Tell the upstreams to which this client's roots were declared, each on the connection that did."""
+        if note.session is None or "roots" not in note.session.client.capabilities:
+            return
+        client = note.session.client
+        told = (
+            self._connections.roots_changed(spec.id, without(client, spec.withheld), holder_of(note, spec))
+            for spec in opened.specs()
+            if "roots" not in spec.withheld and opened.sees(spec)
+        )
+        await asyncio.gather(*told)
 
     # --- what upstreams say --------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from audit.writer import Writer
 from gateway import relay, rounds
 from gateway.calls import Call, Refused
 from gateway.dialogue import Dialogue, goes_on
-from gateway.errors import INVALID_PARAMS
-from gateway.failures import Failure, Reason, unknown
+from gateway.errors import INVALID_PARAMS, Reason
+from gateway.failures import Failure, unknown
 from gateway.handing import Handing
 from gateway.parked import ParkedCall, Parking, Taken
 from gateway.readers import READERS

@@ -18,6 +18,7 @@ from gateway.pipeline import Pipeline
 from gateway.snapshot import Snapshots
 from mcphub.core import aio
 from mcphub.core.env import is_scaled
+from mcphub.core.presence import Presence
 from mcphub.core.workers import Workers, new_worker_id
 from upstreams.connections import Connections
 from upstreams.fleet import Fleet
@@ -115,7 +116,8 @@ def _workers() -> Workers:
 
     from mcphub.core.post import ChannelPost
 
-    return Workers(own, ChannelPost(get_channel_layer(), own), ack_s=limits.ack_s, silent_s=limits.silent_s)
+    post, presence = ChannelPost(get_channel_layer(), own), Presence(settings.HUB.data_dir / "workers", own)
+    return Workers(own, post, presence, ack_s=limits.ack_s, silent_s=limits.silent_s)
 
 
 def _connections(workers: Workers) -> Connections:
@@ -123,7 +125,7 @@ def _connections(workers: Workers) -> Connections:
         return Connections(_means(), RowBook())
     book = RowBook(workers.own)
     lease_s = settings.HUB.limits.lease_s
-    return Connections(_means(), book, Fleet(workers, Owners(workers.own, lease_s), book, lease_s))
+    return Connections(_means(), book, Fleet(workers, Owners(workers.own, lease_s, workers.has_ended), book, lease_s))
 
 
 def _means() -> Means:

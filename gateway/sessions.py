@@ -4,10 +4,10 @@ import hashlib
 import heapq
 import json
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from django.db import Error as DatabaseError
@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply
 from gateway.eras.jsonrpc import dumps, notification_text, same_id
-from gateway.errors import STORAGE_UNAVAILABLE
+from gateway.errors import RATE_LIMITED, refused, unavailable
 from gateway.models import Session
 from gateway.types import Route, SessionRef, Unavailable
 from mcphub.core import clock
@@ -24,7 +24,6 @@ from mcphub.core.ids import new_uuid
 from mcphub.core.keyring import KeyringError, keyring
 from mcphub.core.limits import Limits
 from mcphub.core.principal import Principal
-from upstreams.errors import RpcError
 from upstreams.types import ClientFacts
 
 PURPOSE: Final = "session"
@@ -35,6 +34,7 @@ SETTLED: Final = timedelta(seconds=60)
 """How far back a worker looks for sessions that another one ended: more than clocks may differ and sweeps may lag."""
 CHUNK: Final = 500
 CHUNKS: Final = 20
+RETRY: Final = ((b"retry-after", b"60"),)
 
 log = structlog.get_logger(__name__)
 
@@ -43,10 +43,17 @@ Tell = Callable[[str, str, Mapping[str, Any]], None]
 """Lets the other web processes know what happened to which session (`gateway.neighbours`)."""
 
 
+class Keeper(Protocol):
+    """What keeps what a session is told while its client is away (`gateway.edge.trails.Trail`)."""
+
+    def say(self, message: bytes) -> None:
+        """Keep one message."""
+
+
 class LiveSession:
     """A session as this process knows it. `sealed` is what the client holds; `ref.id` is for everybody else."""
 
-    __slots__ = ("active_at", "flushed_at", "path", "principal", "ref", "replies", "route", "sealed", "stream")
+    __slots__ = ("active_at", "flushed_at", "missed", "principal", "ref", "replies", "route", "sealed", "stream")
 
     def __init__(self, sealed: str, ref: SessionRef, principal: Principal, route: Route) -> None:
         self.sealed = sealed
@@ -56,6 +63,7 @@ class LiveSession:
         self.active_at = self.flushed_at = clock.monotonic()
         self.replies: dict[Reply, None] = {}
         self.stream: Line | None = None
+        self.missed: Keeper | None = None
 
     def cancel(self, request_id: Any) -> bool:
         """Call off the request with this id; False when there is none here.
@@ -68,11 +76,17 @@ class LiveSession:
         return bool(named)
 
     def push(self, method: str, params: Mapping[str, Any]) -> bool:
-        """Send a notification on the session's GET stream; False when none is open here."""
-        if self.stream is None or self.stream.left:
-            return False
-        self.stream.event(notification_text(method, params))
-        return True
+        """Send a notification on the session's GET stream; False when none is open here.
+
+        Where the last one was, it is kept for a client that comes back.
+        """
+        message = notification_text(method, params)
+        if self.stream is not None and not self.stream.left:
+            self.stream.event(message)
+            return True
+        if self.missed is not None:
+            self.missed.say(message)
+        return False
 
 
 class Sessions:
@@ -82,7 +96,6 @@ class Sessions:
         self._limits = limits
         self._known: dict[str, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
-        self._held: Counter[str] = Counter()
         self._flush_due = 0.0
         self._heard_of: set[str] = set()
         self.on_ended: list[Callable[[str], None]] = []
@@ -99,7 +112,7 @@ class Sessions:
         return LiveSession(sealed, SessionRef(id_.hex, revision, client), principal, route)
 
     async def keep(self, session: LiveSession) -> None:
-        """Store it, so that every worker finds it. Raises `Unavailable`."""
+        """Store it, so that every worker finds it. Raises `Unavailable`, `Refused` (too many of its principal)."""
         ref = session.ref
         row = Session(
             id=uuid.UUID(ref.id),
@@ -110,10 +123,12 @@ class Sessions:
             client=_text(ref.client),
             active_at=clock.now(),
         )
-        await _stored(row.save, force_insert=True)
+        limit = self._limits.principal_sessions
+        if not await _stored(_begun, row, limit):
+            raise refused(
+                429, RATE_LIMITED, f"{limit} sessions of this principal are open; end some with DELETE", RETRY
+            )
         self._remember(session)
-        if self._held[session.principal.id] > self._limits.principal_sessions:
-            await self._thin_out(session.principal.id)
 
     def find(self, sealed: str, principal: Principal, route: Route) -> LiveSession | None:
         """The session if this process knows it and it is this principal's, on this route."""
@@ -144,7 +159,7 @@ class Sessions:
             return None
         if (known := self.find(sealed, principal, route)) is not None:
             return known  # another request of the session was quicker; there is one of it, and its stream hangs on it
-        client = ClientFacts(**json.loads(row.client), log_level=row.log_level)
+        client = ClientFacts(**json.loads(row.client), log_level=row.log_level, era="handshake")
         session = LiveSession(sealed, SessionRef(id_.hex, row.revision, client), principal, route)
         self._remember(session)
         return session
@@ -167,7 +182,7 @@ class Sessions:
         if session is None:
             return False
         ref = session.ref
-        session.ref = SessionRef(ref.id, ref.revision, ClientFacts(ref.client.capabilities, ref.client.info, level))
+        session.ref = replace(ref, client=replace(ref.client, log_level=level))
         return True
 
     def cancel(self, session: LiveSession, request_id: Any) -> None:
@@ -189,8 +204,10 @@ class Sessions:
     def close_stream(self, session_id: str) -> None:
         """A newer stream of the session is open."""
         session = self._by_id.get(session_id)
-        if session is not None and session.stream is not None:
-            session.stream.dismiss()
+        if session is not None:
+            before, session.stream, session.missed = session.stream, None, None
+            if before is not None:
+                before.dismiss()
 
     def has_stream(self, session_id: str) -> bool:
         """Whether the session's stream is open here."""
@@ -254,29 +271,16 @@ class Sessions:
             self._make_room()
         self._known[session.sealed] = session
         self._by_id[session.ref.id] = session
-        self._held[session.principal.id] += 1
 
     def _make_room(self) -> None:
         """Drop the longest idle tenth from memory; their rows stay, so they come back when they are used."""
-        for session in _longest_idle(self._known.values(), self._limits.sessions // 10):
+        idle = (session for session in self._known.values() if session.stream is None and not session.replies)
+        for session in heapq.nsmallest(max(1, self._limits.sessions // 10), idle, key=lambda one: one.active_at):
             self._forget(session)
 
-    async def _thin_out(self, principal_id: str) -> None:
-        """End the longest idle tenth of one principal's: a client that begins ever new ones is told to begin anew."""
-        own = (session for session in self._known.values() if session.principal.id == principal_id)
-        idle = _longest_idle(own, self._limits.principal_sessions // 10)
-        await _stored(_end, [uuid.UUID(session.ref.id) for session in idle])
-        for session in idle:
-            self._ended(session)
-            self.tell("ended", session.ref.id, {})
-
     def _forget(self, session: LiveSession) -> None:
-        if self._known.pop(session.sealed, None) is None:
-            return
-        del self._by_id[session.ref.id]
-        self._held[session.principal.id] -= 1
-        if not self._held[session.principal.id]:
-            del self._held[session.principal.id]
+        self._known.pop(session.sealed, None)
+        self._by_id.pop(session.ref.id, None)
 
     def _ended(self, session: LiveSession) -> None:
         self._forget(session)
@@ -289,11 +293,6 @@ class Sessions:
     def _say_ended(self, session_id: str) -> None:
         for hear in self.on_ended:
             hear(session_id)
-
-
-def _longest_idle(sessions: Iterable[LiveSession], count: int) -> list[LiveSession]:
-    idle = (session for session in sessions if session.stream is None and not session.replies)
-    return heapq.nsmallest(max(1, count), idle, key=lambda one: one.active_at)
 
 
 def _nobody(what: str, session_id: str, facts: Mapping[str, Any]) -> None:
@@ -317,7 +316,15 @@ async def _stored(function: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         return await in_thread(function, *args, **kwargs)
     except DatabaseError as error:
         log.warning("session_storage_failed", error=type(error).__name__)
-        raise Unavailable(RpcError(STORAGE_UNAVAILABLE, "The hub's storage does not answer")) from error
+        raise Unavailable(unavailable("storage_unavailable", "The hub's storage does not answer.")) from error
+
+
+def _begun(row: Session, limit: int) -> bool:
+    """Whether there was room for it: sessions that begin in the same moment may go beyond the limit together."""
+    if Session.objects.filter(principal=row.principal, ended_at=None).count() >= limit:
+        return False
+    row.save(force_insert=True)
+    return True
 
 
 def _living(id_: uuid.UUID, idle_s: float) -> Session | None:

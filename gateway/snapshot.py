@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from gateway.catalogue import Catalogue, Entry
-from gateway.errors import STORAGE_UNAVAILABLE
+from gateway.errors import unavailable
 from gateway.live import LiveTable
 from gateway.proven import ProvenKeys
 from gateway.types import Unavailable
@@ -30,7 +30,6 @@ from policies.engine import RuleSet
 from policies.facts import principal_facts
 from policies.types import Kind
 from upstreams import selectors as upstreams
-from upstreams.errors import RpcError
 from upstreams.naming import public_name
 from upstreams.selectors import CatalogueRecord
 from upstreams.types import UpstreamSpec
@@ -151,18 +150,28 @@ class Snapshots:
 
     async def fresh(self) -> None:
         """Wait until every change that this process has announced is in force. Raises `Unavailable`."""
-        if self._seen < versioned.announced():
-            await self._caught_up(versioned.announced())
-        if not self.is_loaded():
-            raise Unavailable(RpcError(STORAGE_UNAVAILABLE, "The hub cannot confirm its configuration right now."))
+        announced = versioned.announced()
+        if self._seen < announced:
+            await self._until(lambda: self._seen >= announced)
+        self._check_confirmed()
 
-    async def _caught_up(self, wanted: int) -> None:
+    async def look(self) -> None:
+        """Wait until everything that any process has changed before now is in force. Raises `Unavailable`."""
+        now = clock.monotonic()
+        await self._until(lambda: self._confirmed_at >= now)
+        self._check_confirmed()
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
         self._wake.set()
         try:
             async with asyncio.timeout(self._stale_s), self._fresh:
-                await self._fresh.wait_for(lambda: self._seen >= wanted)
+                await self._fresh.wait_for(reached)
         except TimeoutError:
             self._confirmed_at = float("-inf")
+
+    def _check_confirmed(self) -> None:
+        if not self.is_loaded():
+            raise Unavailable(unavailable("storage_unavailable", "The hub cannot confirm its configuration now."))
 
     def _announced(self) -> None:
         if self._loop is not None:

@@ -119,8 +119,15 @@ class GatewayCore(Protocol):
     async def fresh(self) -> None:
         """Wait until every change of config that this process made is in force. Raises `Unavailable`."""
 
-    def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
-        """The principal behind `credentials`, in memory. Raises `Unauthenticated`, `NotFound`, `Unavailable`."""
+    async def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
+        """The principal behind the `credentials` of a request that arrives.
+
+        A key that is unknown here may have been made by another process a moment ago, so the database is asked
+        before it is refused. Raises `Unauthenticated`, `TooManyAttempts`, `NotFound`, `Unavailable`.
+        """
+
+    def principal(self, credentials: Credentials, route: Route, source: str) -> Principal:
+        """The principal behind `credentials`, from memory. Raises `Unauthenticated`, `NotFound`, `Unavailable`."""
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """Answer one request. Never raises for the upstream's or the policy's sake."""

@@ -1,6 +1,5 @@
 """What is wrong with this installation, how to mend it, and where each setting came from."""
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
@@ -17,6 +16,7 @@ from mcphub.core.limits import Limits
 from mcphub.core.schema import is_migrated
 from mcphub.core.starting import missing_keys
 from upstreams.models import Upstream, UpstreamState
+from upstreams.programs import program
 from upstreams.selectors import config_fault
 
 MASK: Final = "•••"
@@ -110,10 +110,11 @@ def _upstreams() -> Iterator[Finding]:
         if fault := config_fault(row):
             yield Finding("problem", about, fault, "Mend it in the admin, or in the file that it comes from.")
             continue
-        if row.is_stdio and row.command and "${" not in row.command and shutil.which(row.command) is None:
+        if row.is_stdio and row.command and "${" not in row.command and program(row.command) is None:
             yield Finding("problem", about, f"the command {row.command} is not installed here", "Install it.")
+            continue
         state = row.state
-        if state.state == UpstreamState.State.DOWN:
+        if state.state in (UpstreamState.State.DOWN, UpstreamState.State.RESTING):
             yield Finding(
                 "problem", about, _with_tail(state), f"Look at it in the admin, then: refresh_catalogue {row.slug}"
             )

@@ -67,7 +67,7 @@ class Connections:
         keeper = self._keepers.get(spec.id)
         if keeper is None or keeper.spec.revision < spec.revision:
             keeper = self._adopt(spec)
-        if self._fleet is not None and not keeper.movable:
+        if self._fleet is not None and not keeper.is_movable(exchange.client, exchange.holder):
             return await self._fleet.call(keeper, exchange)
         return await keeper.call(exchange)
 
@@ -79,14 +79,14 @@ class Connections:
         Lasts over lost connections. Returns what the upstream refuses. Raises `UpstreamError`.
         """
         keeper = self._adopt(spec)
-        if self._fleet is not None and not keeper.movable:
+        if self._fleet is not None and not keeper.is_movable(client, holder):
             return await self._fleet.subscribe(keeper, client, holder, uris)
         return await keeper.subscribe(client, holder, uris)
 
     async def unsubscribe(self, spec: UpstreamSpec, client: ClientFacts, holder: str, uris: Collection[str]) -> None:
         """Take one `subscribe` back."""
         keeper = self._keepers.get(spec.id)
-        if keeper is not None and self._fleet is not None and not keeper.movable:
+        if keeper is not None and self._fleet is not None and not keeper.is_movable(client, holder):
             await self._fleet.unsubscribe(keeper, client, holder, uris)
         elif keeper is not None:
             await keeper.unsubscribe(client, holder, uris)
@@ -94,10 +94,18 @@ class Connections:
     async def lower(self, upstream_id: str, client: ClientFacts, holder: str) -> None:
         """Have the upstream send log messages from `client.log_level` on, if it is connected for this holder."""
         keeper = self._keepers.get(upstream_id)
-        if keeper is not None and self._fleet is not None and not keeper.movable:
+        if keeper is not None and self._fleet is not None and not keeper.is_movable(client, holder):
             await self._fleet.lower(keeper, client, holder)
         elif keeper is not None:
             await keeper.lower(client, holder)
+
+    async def roots_changed(self, upstream_id: str, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream that the client's roots have changed, if its roots were declared there."""
+        keeper = self._keepers.get(upstream_id)
+        if keeper is not None and self._fleet is not None and not keeper.is_movable(client, holder):
+            await self._fleet.roots_changed(keeper, client, holder)
+        elif keeper is not None:
+            await keeper.roots_changed(client, holder)
 
     def facts(self, upstream_id: str) -> ServerFacts | None:
         """What the upstream said of itself when it was last connected; None before."""

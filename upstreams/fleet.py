@@ -26,6 +26,7 @@ from upstreams.transports.envelope import offered
 from upstreams.types import Answer, ClientFacts, Exchange
 
 T = TypeVar("T")
+Kind = Literal["subscribe", "unsubscribe", "lower", "roots_changed"]
 
 EXCHANGE: Final = "upstream-exchange"
 NOTICE: Final = "upstream-notice"
@@ -49,9 +50,9 @@ class Notice(msgspec.Struct):
 
 
 class Wish(msgspec.Struct):
-    """What a worker wants to hear of over another one's connection."""
+    """What a worker wants of another one's connection besides exchanges."""
 
-    kind: Literal["subscribe", "unsubscribe", "lower"]
+    kind: Kind
     upstream: str
     client: ClientFacts
     holder: str
@@ -170,9 +171,14 @@ class Fleet:
         with suppress(UpstreamError):
             await self._wish("lower", keeper, client, holder, ())
 
+    async def roots_changed(self, keeper: Keeper, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream of changed roots on the connection that declared them."""
+        with suppress(UpstreamError):
+            await self._wish("roots_changed", keeper, client, holder, ())
+
     async def _wish(
         self,
-        kind: Literal["subscribe", "unsubscribe", "lower"],
+        kind: Kind,
         keeper: Keeper,
         client: ClientFacts,
         holder: str,
@@ -205,7 +211,7 @@ class Fleet:
             try:
                 return await there(owner)
             except (NotTaken, Moved):
-                self._owners.forget(key)
+                await self._owners.doubt(key, owner)
             except AnswerLost:
                 self._owners.forget(key)
                 raise Lost("The process that holds the connection went away.") from None
@@ -213,7 +219,7 @@ class Fleet:
 
     def noticed(self, keeper: Keeper, holder: str, method: str, params: Mapping[str, Any]) -> None:
         """Tell the others of a notification that only the owner of a connection receives."""
-        if not keeper.movable:
+        if keeper.tells_all(holder):
             self._workers.tell_all(NOTICE, pack(Notice(keeper.spec.id, holder, method, dict(params))))
 
     def released(self, holder: str) -> None:
@@ -338,7 +344,7 @@ def _key(upstream_id: str, holder: str) -> str:
 
 
 def _watched(keeper: Keeper, client: ClientFacts, holder: str) -> Watched:
-    return keeper.spec.id, holder, pack(offered(client, holder))
+    return keeper.spec.id, holder, pack([client.era, offered(client, holder)])
 
 
 async def _granted(keeper: Keeper, wish: Wish) -> Mapping[str, RpcError]:
@@ -346,6 +352,8 @@ async def _granted(keeper: Keeper, wish: Wish) -> Mapping[str, RpcError]:
         return await keeper.subscribe(wish.client, wish.holder, wish.uris)
     if wish.kind == "unsubscribe":
         await keeper.unsubscribe(wish.client, wish.holder, wish.uris)
-    else:
+    elif wish.kind == "lower":
         await keeper.lower(wish.client, wish.holder)
+    else:
+        await keeper.roots_changed(wish.client, wish.holder)
     return {}

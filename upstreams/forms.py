@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from shutil import which
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -17,9 +16,10 @@ from upstreams import naming
 from upstreams.addresses import blocked_at, is_never_opened
 from upstreams.formfields import LinesField, SecretPairsField, with_stored
 from upstreams.models import TransportChoice, Upstream
+from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
 from upstreams.serversfile import host_and_port, pair_fault, url_fault
-from upstreams.variables import BUILT_IN, fill, required_names
+from upstreams.variables import BUILT_IN, IN_ARGV, fill, required_names, secrets_in
 
 SECRETS: Final = ("headers", "env", "variables")
 
@@ -215,12 +215,15 @@ class UpstreamForm(OneOrgForm):
         unknown = [(field, name) for field in texts for name in required_names(texts[field]) if name not in known]
         for field, name in unknown:
             self.add_error(field, f"The variable ${{{name}}} is not defined.")
+        for field in ("command", "args"):
+            for name in secrets_in(texts[field], cleaned["secret_variables"]):
+                self.add_error(field, f"${{{name}}} is a secret: {IN_ARGV}.")
         return not unknown
 
     def _check_place(self, cleaned: dict[str, Any]) -> None:
         values = {"HOME": os.path.expanduser("~"), "DATA_DIR": "", **cleaned["secret_variables"]}
         command, url = fill(cleaned.get("command", ""), values), fill(cleaned.get("url", ""), values)
-        if command and settings.HUB.runner != "e2b" and which(command) is None:
+        if command and settings.HUB.runner != "e2b" and program(command) is None:
             self.add_error("command", f"“{command}” is not installed here.")
         if url and (fault := url_fault(url)):
             self.add_error("url", fault)

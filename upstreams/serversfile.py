@@ -4,13 +4,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from shutil import which
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mcphub.core.strictjson import BadJson, loads
 from upstreams import variables
 from upstreams.models import SharingChoice, TransportChoice
+from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
 
 TRANSPORTS: Final[Mapping[str, str]] = {
@@ -243,6 +243,9 @@ def _variables(reader: EntryReader, environment: Mapping[str, str]) -> dict[str,
         for name in variables.required_names([text]):
             if name not in known and name not in variables.BUILT_IN:
                 reader.fault(place, f"the variable ${{{name}}} is not defined")
+        if place.startswith(("command", "args")):
+            for name in variables.secrets_in([text], known):
+                reader.fault(place, f"${{{name}}} is a secret: {variables.IN_ARGV}")
         names = variables.mentioned_names([text])
         taken |= {name: known[name] for name in names if name in known and name not in variables.BUILT_IN}
     return taken
@@ -264,7 +267,7 @@ def _check_command(reader: EntryReader, fields: Mapping[str, Any]) -> None:
     command = fields["command"]
     if not stdio_allowed():
         reader.fault("command", "commands are switched off on this installation (MCPHUB_ALLOW_STDIO)")
-    elif command and "${" not in command and which(command) is None:
+    elif command and "${" not in command and program(command) is None:
         reader.warnings.append(Remark(f"{reader.place}.command", f"“{command}” is not installed here"))
 
 

@@ -15,6 +15,7 @@ from gateway.edge.guard import Guard, check_duplicates, preflight
 from gateway.edge.handshake import HandshakeEra
 from gateway.edge.incoming import Caller, Incoming, accepted, check_media
 from gateway.edge.legacy import LegacyWire
+from gateway.edge.listening import Listening
 from gateway.edge.modern import ModernEra
 from gateway.edge.outlet import Outlet
 from gateway.edge.places import Places
@@ -50,9 +51,10 @@ class EdgeApp:
         self._pulse = Pulse(config.limits.keepalive_s)
         asks = Asks(workers)
         self._places = Places(config.limits)
-        self._trails = Trails(config.limits)
+        self._trails = Trails(config.limits, workers.own)
+        listening = Listening(core, self.sessions, self._pulse, self._places, self._trails, workers)
         self._modern = ModernEra(core, self._pulse, asks, self._places)
-        self._handshake = HandshakeEra(core, self.sessions, self._pulse, asks, self._places, self._trails)
+        self._handshake = HandshakeEra(core, self.sessions, self._pulse, asks, self._trails, listening)
         self._legacy = LegacyWire(core, self._handshake, self._pulse, config, workers)
         self.sessions.on_ended.append(self._trails.forget)
         self._tasks: list[asyncio.Task[None]] = []
@@ -82,7 +84,7 @@ class EdgeApp:
         outlet = Outlet(receive, send, self.config.limits)
         try:
             await self._core.fresh()
-            incoming = self._admit(scope, outlet)
+            incoming = await self._admit(scope, outlet)
             if incoming is None:
                 await outlet.answer(204, headers=preflight(dict(scope["headers"])))
             elif scope["method"] == "POST":
@@ -113,7 +115,7 @@ class EdgeApp:
             route = routed(scope["path"])
             if route.wire != "streamable":
                 raise refused(404, INVALID_REQUEST, "Not found")
-            caller = Caller(headers, route, *self._authenticated(scope, headers, route))
+            caller = Caller(headers, route, *await self._authenticated(scope, headers, route))
             with self._places.hold(caller.principal.id):
                 socket = Socket(self._core, self._handshake, caller, send, self.config.limits)
                 await socket.serve(receive, self._pulse, scope.get("subprotocols", ()))
@@ -122,7 +124,7 @@ class EdgeApp:
         except Unavailable as unavailable:
             await deny(send, _unavailable(unavailable))
 
-    def _admit(self, scope: Mapping[str, Any], outlet: Outlet) -> Incoming | None:
+    async def _admit(self, scope: Mapping[str, Any], outlet: Outlet) -> Incoming | None:
         """Who asks for what; None for a CORS preflight. Raises `Refused`, `Unavailable`."""
         headers = single(scope["headers"])
         outlet.cors = self._guard.check(headers)
@@ -133,16 +135,16 @@ class EdgeApp:
         if method not in METHODS[route.wire]:
             allowed = ", ".join((*METHODS[route.wire], "OPTIONS")).encode()
             raise refused(405, INVALID_REQUEST, "Method not allowed", ((b"allow", allowed),))
-        return Incoming(headers, route, *self._authenticated(scope, headers, route), outlet)
+        return Incoming(headers, route, *await self._authenticated(scope, headers, route), outlet)
 
-    def _authenticated(
+    async def _authenticated(
         self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], route: Route
     ) -> tuple[Credentials, Principal, str]:
         """What was presented, whose it is, and from where. Raises `Refused`, `Unavailable`."""
         credentials = credentials_of(headers)
         source = self._sources.address(scope, headers)
         try:
-            principal = self._core.authenticate(credentials, route, source)
+            principal = await self._core.authenticate(credentials, route, source)
         except Unauthenticated:
             raise self._unauthenticated(scope, headers, route, credentials.scheme != "none") from None
         except NotFound:

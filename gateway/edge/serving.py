@@ -47,7 +47,7 @@ def still_allowed(core: GatewayCore, caller: Caller) -> bool:
     A worker that cannot confirm its snapshot closes streams rather than keep one that may be revoked.
     """
     try:
-        now = core.authenticate(caller.credentials, caller.route, caller.source)
+        now = core.principal(caller.credentials, caller.route, caller.source)
     except (Unauthenticated, NotFound, Unavailable):
         return False
     same = now.id == caller.principal.id and now.org.id == caller.principal.org.id

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from mcphub.core.limits import Limits
-from mcphub.core.peer import is_trusted, neighbourhood
+from mcphub.core.peer import neighbourhood, proxies
 
 SPARE_FILES: Final = 128
 """Descriptors that connections of clients leave to the database, upstreams and children."""
@@ -25,7 +25,7 @@ class Doors:
         self._most_of_one: Final = limits.source_connections
         self._open: Final[Counter[str]] = Counter()
         self._total = 0
-        self._is_trusted: Final = lru_cache(maxsize=1024)(lambda source: is_trusted(source, trusted))
+        self._is_trusted: Final = proxies(tuple(trusted)).trust
         self._neighbourhood: Final = lru_cache(maxsize=1024)(neighbourhood)
 
     def enter(self, source: str) -> int:

@@ -31,8 +31,11 @@ class Limits:
     heartbeat_s: float = 30
     discovery_s: float = 300
     backoff_max_s: float = 60
+    unreachable_s: float = 2
+    breaker_failures: int = 5
+    breaker_s: float = 10
     sessions: int = 10_000
-    principal_sessions: int = 2_000
+    principal_sessions: int = 20_000
     subscriptions: int = 1_000
     session_idle_s: float = 3_600
     session_flush_s: float = 60

@@ -76,6 +76,14 @@ async def test_stranger_gets_401_and_where_to_ask(shared_hub: Hub, key: str):
     assert answer.headers["www-authenticate"].startswith("Bearer ")
 
 
+@pytest.mark.requirement("S3")
+async def test_key_made_by_another_process_opens_at_once(hub: Hub):
+    hub.up("--set", "LIMITS=snapshot_poll_s=4")
+    made = hub.manage_json("create_key", "fresh", "--org", "default", "--role", "viewer")
+    async with raw_client(hub.mcp_url, made["key"], "modern") as client:
+        assert await client.names() == []
+
+
 @pytest.mark.requirement("O3", "O8", "D12")
 @pytest.mark.parametrize("era", ERAS)
 async def test_rule_edited_in_the_admin_holds_on_the_next_call(small_hub: Hub, era: Era):

@@ -1,45 +1,21 @@
 """A hub in front of an upstream that misbehaves."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
+from tests.faults.truth import Truth
 from tests.harness.hub import ROOT, Hub, servers_file
 from tests.harness.processes import free_port
 from tests.harness.upstreams import listening
 
 CALL_S = 2
 HARD_S = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """The upstream's own account of what happened to it."""
-
-    log: Path
-
-    def seen(self, do: str) -> list[dict[str, Any]]:
-        """The arguments of every call of this act that reached it."""
-        calls = [line["message"]["params"] for line in self._lines() if line.get("message", {}).get("params")]
-        return [call["arguments"] for call in calls if call.get("arguments", {}).get("do") == do]
-
-    def times(self, text: str) -> int:
-        """How often a text stands in the account, without reading it line by line."""
-        return self.log.read_text().count(text)
-
-    def left(self, do: str) -> bool:
-        """Whether the hub ended the connection in the middle of this act."""
-        messages = [line["left"] for line in self._lines() if "left" in line]
-        return any(message["params"]["arguments"]["do"] == do for message in messages)
-
-    def _lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """An upstream that misbehaves as each call tells it to: `python -m tests.faults.evil_upstream PORT LOG [handshake]`.
 
 Its one tool, `act`, takes `do` (a name in `ACTS`) and what that act needs. Every request is appended to LOG as one
-JSON line before anything else happens; so is every connection that the other side ends in mid-answer. With
-`handshake` it speaks that era only, else both.
+JSON line before anything else happens; so is the `nonce` of every call that takes effect (a refusal by `status`
+does not), and every connection that the other side ends in mid-answer. With `handshake` it speaks that era only,
+else both.
 """
 
 import asyncio
@@ -76,7 +77,8 @@ def event(message: bytes) -> bytes:
 
 
 async def echo(call: Call) -> None:
-    """Give `text` back."""
+    """Give `text` back, after `pause` seconds."""
+    await asyncio.sleep(call.arguments.get("pause", 0))
     await call.respond(call.result({"content": [{"type": "text", "text": call.arguments.get("text", "")}]}))
 
 
@@ -222,6 +224,8 @@ class EvilUpstream:
             await call.respond(call.result(self._facts(method, call)))
 
     async def _act(self, call: Call) -> None:
+        if call.arguments["do"] != "status":
+            self._write({"ran": call.arguments.get("nonce", "")})
         if call.arguments["do"] == "forget":
             self._sessions.clear()
             await call.respond(call.result({"content": []}))

@@ -32,7 +32,10 @@ class TinyCore:
         self.answers: list[Any] = []
         self.push: Callable[..., bool] = lambda *_: False
 
-    def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
+    async def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
+        return self.principal(credentials, route, source)
+
+    def principal(self, credentials: Credentials, route: Route, source: str) -> Principal:
         if credentials.secret == "guess":
             raise TooManyAttempts(7)
         if credentials.secret == "storm":

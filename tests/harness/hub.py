@@ -7,9 +7,9 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import httpx
 
@@ -28,12 +28,14 @@ class Hub:
     `folder` receives the data directory and the log; `settings` are `MCPHUB_…` variables without the prefix.
     """
 
+    program: ClassVar[Sequence[str]] = MANAGE
+
     def __init__(self, folder: Path, *, key: str | None = "mcph-of-the-tests", **settings: str) -> None:
         self.folder: Final = folder
         self.port: Final = free_port()
         self.url: Final = f"http://127.0.0.1:{self.port}"
         self.mcp_url: Final = f"{self.url}/mcp"
-        self._key: Final = key
+        self._key = key
         self._arguments: tuple[str, ...] = ()
         self._process: Process | None = None
         self.environment: Final = {
@@ -58,10 +60,20 @@ class Hub:
         """Start the web role alone; the database must be migrated. Returns when it is ready."""
         return self._start("serve", "--port", str(self.port), *arguments, wait=wait)
 
+    def prepare(self, servers: Path) -> None:
+        """What `up` makes by itself and `serve` needs: tables, an org with these upstreams, its owner's key."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("create_org", "default")
+        self.manage("import_servers", str(servers))
+        self._key = str(self.manage_json("create_key", "owner", "--org", "default", "--role", "owner")["key"])
+
     def _start(self, *arguments: str, wait: bool) -> Self:
         self._arguments = arguments
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._process = Process([*MANAGE, *arguments], self.folder / "log", env=self.environment, cwd=self.folder)
+        self._process = Process(
+            [*self.program, *arguments], self.folder / "log", env=self.environment, cwd=self.folder
+        )
         if wait:
             until("the hub's readiness", self.is_ready, READY_S)
         return self
@@ -86,6 +98,11 @@ class Hub:
                 page = ask(self.mcp_url, self.key, "tools/list", {"cursor": page["nextCursor"]})
                 found |= {tool["name"].partition("__")[0] for tool in page["tools"]}
         return found
+
+    @property
+    def database(self) -> Path:
+        """The file that the hub keeps everything in, unless it was given another database."""
+        return self.folder / "data" / "mcphub.sqlite3"
 
     @property
     def process(self) -> Process:

@@ -50,6 +50,9 @@ def call(id: int, do: str, arguments: dict[str, Any]) -> None:
     if do == "wrong-id":
         say({"id": 4711, "result": {}})
         return
+    if do == "close-stdout":
+        os.close(1)
+        return
     if do == "hang":
         return
     say({"id": id, "result": {"pid": os.getpid(), **arguments}})

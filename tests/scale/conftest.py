@@ -1,7 +1,9 @@
 """Two hubs on one PostgreSQL and one Redis."""
 
+import secrets
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +23,11 @@ class Pair:
     """Two web processes that know one another only through the database and Redis."""
 
     hubs: tuple[Hub, Hub]
-    folder: Path
+    shared: "Shared"
+
+    @property
+    def folder(self) -> Path:
+        return self.shared.folder
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -53,48 +59,76 @@ def counting(folder: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Two hubs with the counting server, one that tells news, and one over HTTP with sessions that asks."""
-    folder = tmp_path_factory.mktemp("pair")
+    """Two hubs that all tests of this folder share: nobody may end one of them."""
+    with running_pair(tmp_path_factory.mktemp("pair")) as running:
+        yield running
+
+
+@dataclass
+class Shared:
+    """What the web processes of one hub have in common, and how to make one."""
+
+    folder: Path
+    postgresql: PostgreSQL
+    redis: Redis
+    settings: Mapping[str, str]
+    upstreams: Sequence[str]
+    key: str
+
+    def hub(self, name: str, *, data: str = "data") -> Hub:
+        """A web process that is not started yet, its data in this folder."""
+        settings = {**self.settings, "data_dir": str(self.folder / data)}
+        return Hub(self.folder / name, key=self.key, **settings)
+
+    def until_serving(self, hub: Hub) -> Hub:
+        """Return once it is ready and every upstream is in its lists."""
+        until("the hub's readiness", hub.is_ready, 40)
+        return hub.until_listed(*self.upstreams)
+
+
+@contextmanager
+def shared(folder: Path, *, lease_s: int = LEASE_S) -> Iterator[Shared]:
+    """Database and Redis, with the counting server, one that tells news, and one over HTTP that asks."""
     postgresql, redis = PostgreSQL(), Redis(folder / "redis")
     postgresql.start()
     redis.start()
+    settings = {
+        "database_url": postgresql.url,
+        "redis_url": redis.url,
+        "limits": f"lease_s={lease_s},ack_s=1,silent_s=3",
+        "encryption_keys": secrets.token_hex(),
+        "secret_key": secrets.token_hex(),
+    }
     try:
-        with asking_http(folder, "handshake") as asking:
-            servers = {"counting": counting(folder), "asking": {"url": asking}, "telling": telling_stdio("handshake")}
-            yield from _running(folder, postgresql, redis, servers)
+        with asking_http(folder, "handshake") as asking, asking_http(folder, "both") as both:
+            servers = {
+                "counting": counting(folder),
+                "asking": {"url": asking},
+                "both": {"url": both},
+                "telling": telling_stdio("handshake"),
+            }
+            first = Hub(folder / "prepared", key=None, **settings)
+            first.prepare(servers_file(folder / "servers.json", servers))
+            yield Shared(folder, postgresql, redis, settings, list(servers), first.key)
     finally:
         redis.stop()
         postgresql.close()
 
 
-def _running(
-    folder: Path, postgresql: PostgreSQL, redis: Redis, servers: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Pair]:
-    settings = {
-        "database_url": postgresql.url,
-        "redis_url": redis.url,
-        "data_dir": str(folder / "data"),
-        "limits": f"lease_s={LEASE_S},ack_s=1,silent_s=3",
-    }
-    key = _prepared(Hub(folder / "prepared", **settings), servers_file(folder / "servers.json", servers))
-    hubs = Hub(folder / "one", key=key, **settings), Hub(folder / "two", key=key, **settings)
-    with hubs[0], hubs[1]:
-        for hub in hubs:
-            hub.serve(wait=False)
-        for hub in hubs:
-            until("the hub's readiness", hub.is_ready, 40)
-            hub.until_listed(*servers)
-        yield Pair(hubs, folder)
-
-
-def _prepared(hub: Hub, file: Path) -> str:
-    """Tables, an org with these upstreams, and its owner's key."""
-    hub.manage("migrate", "--verbosity", "0")
-    hub.manage("create_org", "default")
-    hub.manage("import_servers", str(file))
-    return str(hub.manage_json("create_key", "owner", "--org", "default", "--role", "owner")["key"])
+@contextmanager
+def running_pair(folder: Path, *, lease_s: int = LEASE_S, strangers: bool = False) -> Iterator[Pair]:
+    """Two hubs. `strangers` share no folder, as if each ran on a machine of its own."""
+    with shared(folder, lease_s=lease_s) as common:
+        names = ("one", "two")
+        first, second = (common.hub(name, data=f"{name}/data" if strangers else "data") for name in names)
+        with first, second:
+            for hub in (first, second):
+                hub.serve(wait=False)
+            for hub in (first, second):
+                common.until_serving(hub)
+            yield Pair((first, second), common)
 
 
 def text_of(result: Any) -> str:

@@ -73,8 +73,8 @@ async def test_cancellation_reaches_the_upstream_from_any_process(pair: Pair, mo
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("mode", BOTH_ERAS)
-async def test_questions_and_their_answers_find_each_other(pair: Pair, mode: Mode) -> None:
+@pytest.mark.parametrize(("mode", "server"), [*((mode, "asking") for mode in BOTH_ERAS), ("legacy", "both")])
+async def test_questions_and_their_answers_find_each_other(pair: Pair, mode: Mode, server: str) -> None:
     async with round_robin(*pair.ports) as (_, url):
 
         async def caller(number: int) -> None:
@@ -83,7 +83,7 @@ async def test_questions_and_their_answers_find_each_other(pair: Pair, mode: Mod
 
             async with python_client(f"{url}/mcp", pair.hubs[0].key, mode, elicitation_callback=elicit) as client:
                 for _ in range(3):
-                    told = text_of(await client.call_tool("asking__colours", {}))
+                    told = text_of(await client.call_tool(f"{server}__colours", {}))
                     assert told == f"{number} Colour 0?, {number} Colour 1?"
 
         await asyncio.gather(*(caller(number) for number in range(4)))

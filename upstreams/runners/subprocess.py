@@ -9,7 +9,6 @@ in a command mean what they meant where `up` was typed.
 import asyncio
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Final
 
 from mcphub.core import aio
 from upstreams.errors import Unreachable
+from upstreams.programs import program
 from upstreams.runners import guardian
 from upstreams.runners.base import Command
 
@@ -39,6 +39,8 @@ HOST_VARIABLES: Final = frozenset(
         "TMPDIR",
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "UV_SYSTEM_CERTS",
         "NODE_EXTRA_CA_CERTS",
         "XDG_CACHE_HOME",
         "XDG_CONFIG_HOME",
@@ -135,12 +137,12 @@ class SubprocessRunner:
 
 
 def _find(command: str, env: Mapping[str, str]) -> str:
-    program = shutil.which(command, path=env.get("PATH"))
-    if program is None:
+    found = program(command, env.get("PATH"))
+    if found is None:
         name = Path(command).name
         hint = f" It comes with {COMES_WITH[name]}." if name in COMES_WITH else ""
         raise Unreachable(f"The command {command} is not installed on this machine or not executable.{hint}")
-    return program
+    return found
 
 
 def _limit(pid: int) -> None:

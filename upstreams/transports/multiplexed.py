@@ -13,13 +13,12 @@ from typing import Any, Final
 
 from mcphub.core import aio, clock
 from mcphub.core.limits import Limits
-from upstreams.errors import Lost, ProtocolFault, RpcError, TimedOut, Unreachable, UpstreamError, UpstreamFailed
+from upstreams.errors import LinkOver, Lost, ProtocolFault, RpcError, TimedOut, UpstreamError, UpstreamFailed
 from upstreams.loglevels import MESSAGE
 from upstreams.transports import base, wire
 from upstreams.transports.base import Underway, Watcher
 from upstreams.transports.envelope import BRIDGED, params_for
 from upstreams.transports.listening import RECONNECT_S
-from upstreams.transports.losses import lost_because
 from upstreams.transports.patience import Patience
 from upstreams.transports.watching import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_ID, Watching
 from upstreams.types import Answer, Era, Exchange, ServerFacts, UpstreamSpec
@@ -102,7 +101,7 @@ class Multiplexed:
         except TimeoutError:
             raise UpstreamFailed("The upstream does not take the subscription.") from None
         except OSError as error:
-            raise lost_because("The upstream went away.") from error
+            raise Lost("The upstream went away.") from error
         finally:
             del self._acknowledged[id]
         self._listening = id
@@ -122,7 +121,7 @@ class Multiplexed:
 
     async def request(self, exchange: Exchange) -> Answer:
         if self.ended is not None:
-            raise Unreachable("The connection to the upstream has ended.")
+            raise LinkOver("The connection to the upstream has ended.")
         self._last_id += 1
         under = Underway(exchange, self._last_id, Patience(self.spec.call_s, self.spec.call_hard_s))
         sent = False
@@ -143,7 +142,7 @@ class Multiplexed:
                 self._abandon(under)
             raise
         except OSError as error:
-            raise lost_because("The upstream went away.") from error
+            raise Lost("The upstream went away.") from error
         finally:
             self._underway.pop(under.id, None)
             under.close()
@@ -303,4 +302,4 @@ class Multiplexed:
         if self.ended is None:
             self.ended = Lost("The connection was closed by the hub.")
             for under in self._underway.values():
-                under.fail(lost_because("The connection to the upstream was closed."))
+                under.fail(Lost("The connection to the upstream was closed."))

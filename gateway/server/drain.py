@@ -164,7 +164,7 @@ async def refuse(send: Send) -> None:
     """Answer 503 with `Retry-After` and a JSON-RPC error: the hub is going down."""
     body = (
         b'{"jsonrpc":"2.0","id":null,"error":{"code":%d,"message":"The hub is shutting down; try again.",'
-        b'"data":{"reason":"draining","retryable":true,"outcome":"not_sent"}}}' % DRAINING_CODE
+        b'"data":{"mcphub/error":{"reason":"draining","retryable":true,"outcome":"not_sent"}}}}' % DRAINING_CODE
     )
     headers = [
         (b"content-type", b"application/json"),

@@ -24,12 +24,16 @@ class RoundRobin:
             await self._exchange(reader, writer)
         writer.close()
 
+    async def backend(self) -> int:
+        """The port that the next request goes to."""
+        return self.ports[next(self._turns) % len(self.ports)]
+
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(HEAD_END)
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
         body = await reader.readexactly(int(length[1])) if length else b""
         head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head)
-        port = self.ports[next(self._turns) % len(self.ports)]
+        port = await self.backend()
         self.requests[port] = self.requests.get(port, 0) + 1
         backend, out = await asyncio.open_connection("127.0.0.1", port)
         try:

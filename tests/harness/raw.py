@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Literal
 
 import httpx
@@ -72,6 +72,14 @@ class RawClient:
             if "nextCursor" not in page:
                 return found
             params = {"cursor": page["nextCursor"]}
+
+    def news(self) -> AbstractAsyncContextManager[httpx.Response]:
+        """The stream of what belongs to no request: the session's own, or that of `subscriptions/listen`."""
+        if self._era == "handshake":
+            return self._http.stream("GET", self._url, headers={**self._headers, **self._session})
+        params, own = _modern("subscriptions/listen", {"notifications": {}})
+        message = {"jsonrpc": "2.0", "id": next(self._ids), "method": "subscriptions/listen", "params": params}
+        return self._http.stream("POST", self._url, json=message, headers={**self._headers, **own})
 
     async def send(
         self, method: str, params: Mapping[str, Any], *, id: Any = None, headers: Mapping[str, str] | None = None

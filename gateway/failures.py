@@ -36,7 +36,7 @@ class Failure:
 
     def facts(self, call_id: str) -> dict[str, str | bool]:
         """The machine-readable part, under `mcphub/error`."""
-        facts = {"reason": self.reason, "retryable": self.retryable, "outcome": self.outcome}
+        facts: dict[str, str | bool] = {"reason": self.reason, "retryable": self.retryable, "outcome": self.outcome}
         return {**facts, "call_id": call_id} if call_id else facts
 
 

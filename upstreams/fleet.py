@@ -36,6 +36,7 @@ UPDATED: Final = "notifications/resources/updated"
 RELEASE: Final = "holder-ended"
 RESTART: Final = "upstream-restart"
 FREED: Final = "leases-freed"
+ASKS: Final = 2
 LOOKS: Final = 6
 """How often, while a lease lasts, a worker looks whether one has become free."""
 
@@ -201,16 +202,22 @@ class Fleet:
         here: Callable[[], Awaitable[T]],
         there: Callable[[str], Awaitable[T]],
     ) -> T:
-        """Do it where the connection is. What was certainly not done is tried at the next owner, if there is one."""
+        """Do it where the connection is. What was certainly not done is tried at the next owner, if there is one.
+
+        One that gave the connection up a moment ago may have it again: it is asked twice.
+        """
         key = _key(keeper.spec.id, holder)
-        tried: set[str] = set()
-        while (owner := await self._owner(keeper, holder)) not in tried:
+        asked: Counter[str] = Counter()
+        while asked[owner := await self._owner(keeper, holder)] < ASKS:
             if owner == self._owners.own:
                 return await here()
-            tried.add(owner)
+            asked[owner] += 1
             try:
                 return await there(owner)
-            except (NotTaken, Moved):
+            except Moved:
+                self._owners.forget(key)
+            except NotTaken:
+                asked[owner] = ASKS
                 await self._owners.doubt(key, owner)
             except AnswerLost:
                 self._owners.forget(key)
@@ -333,11 +340,10 @@ class Fleet:
 
     async def _release_idle(self) -> None:
         """End what nobody used for long, and give up leases behind which no connection is left."""
-        used: set[str] = set()
         for keeper in self.here.keepers():
             if not keeper.running:
                 await keeper.tidy()
-            used |= {_key(keeper.spec.id, holder) for holder in {"", *keeper.holders()}}
+        used = {_key(keeper.spec.id, holder) for keeper in self.here.keepers() for holder in {"", *keeper.holders()}}
         await self._owners.release(self._owners.held() - used)
 
 

@@ -14,6 +14,8 @@ from typing import Any, Final
 import httpx
 
 from tests.harness.raw import ACCEPT, HANDSHAKE, MODERN, PROTOCOL
+from tests.harness.waiting import until
+from tests.scale.conftest import Counted
 
 WATCHED: Final = "news://a"
 FORMS: Final = {"elicitation": {"form": {}}}
@@ -237,6 +239,16 @@ async def messages(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
     async for line in response.aiter_lines():
         if line.startswith("data:") and (data := line[5:].strip()):
             yield json.loads(data)
+
+
+def expect_each_once(counted: Counted, seen: Seen) -> None:
+    """The one child has run what was asked of it exactly once, and each call that was given up has ended there."""
+    first = min(seen.tallies)
+    assert sorted(seen.tallies) == list(range(first, first + len(seen.tallies)))
+    assert len(counted.starts()) == 1
+    ended = Counter(f"ended-{gate}" for gate in seen.given_up)
+    until("the end of what was given up", lambda: ended <= Counter(counted.marks()))
+    assert ended == Counter(mark for mark in counted.marks() if mark in ended)
 
 
 async def crowd(url: str, keys: list[str], callers: int, calls: int) -> Seen:

@@ -13,8 +13,8 @@ from tests.gateway.test_edge_resuming import resumed
 from tests.harness.clients import python_client
 from tests.harness.processes import alive, until_gone
 from tests.harness.waiting import until
+from tests.scale.by_hand import gate_of, moved, session_at, told_first
 from tests.scale.conftest import Pair, running_pair, text_of
-from tests.scale.test_streams import gate_of, moved, session_at, told_first
 
 
 @pytest.mark.requirement("X6")

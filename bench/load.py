@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
     """One keep-alive connection with one request under way."""
 
     def __init__(self) -> None:
-        self._parser: Any = None
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._body = bytearray()
         self._answer: asyncio.Future[bytes] | None = None
         self.session = b""
@@ -79,8 +79,7 @@ class Connection(asyncio.Protocol):
     async def post(self, request: bytes, statuses: tuple[int, ...] = (200,)) -> bytes:
         """Send a whole HTTP request; the body of the answer. Raises `WrongAnswer`."""
         self._statuses = statuses
-        self._parser = httptools.HttpResponseParser(self)
-        self._body = bytearray()
+        self._body.clear()
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return await self._answer

@@ -1,13 +1,14 @@
-"""What the gateway itself refuses: JSON-RPC codes, their HTTP statuses, and the exceptions that carry them.
+"""Everything that the hub itself says no with: one table of reasons, their JSON-RPC codes and HTTP statuses.
 
-Codes up to -32000 are JSON-RPC's and the specification's; the hub's own lie outside their range (DESIGN §5).
+Codes up to -32000 are JSON-RPC's and the specification's; the hub's own lie outside their range.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
-from upstreams.errors import RpcError
+from upstreams.errors import Outcome, RpcError
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -42,6 +43,66 @@ MODERN_HTTP_STATUS: Final[Mapping[int, int]] = MappingProxyType(
     }
 )
 """HTTP status of a JSON-RPC error in the modern era; codes that are not here go out with 200."""
+
+Reason = Literal[
+    "unreachable", "lost", "timeout", "protocol", "too_large", "tls", "egress_blocked", "upstream_error",
+    "breaker_open", "needs_connection", "needs_scope", "rate_limited", "agent_lost", "denied",
+    "approval_pending", "cancelled", "draining", "audit_unavailable", "storage_unavailable",
+]  # fmt: skip
+"""Why a call did not end well; a closed list, which clients may rely on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What goes with a reason: what to do next, and the JSON-RPC code for methods that have no tool result."""
+
+    advice: str
+    code: int = INTERNAL_ERROR
+
+
+CHECK_FIRST: Final = "Check whether it happened before you try again."
+TRY_AGAIN: Final = "Try again later."
+
+REASONS: Final[Mapping[Reason, Row]] = MappingProxyType(
+    {
+        "unreachable": Row(TRY_AGAIN),
+        "lost": Row(CHECK_FIRST),
+        "timeout": Row(CHECK_FIRST),
+        "protocol": Row("Tell the operator: the server does not follow the protocol."),
+        "too_large": Row("Ask for less."),
+        "tls": Row("Tell the operator: the server's certificate is not accepted."),
+        "egress_blocked": Row("Tell the operator: the hub may not connect to that address."),
+        "upstream_error": Row("Try again later, or tell the operator."),
+        "breaker_open": Row("Try again in a while."),
+        "needs_connection": Row("Connect your account first."),
+        "needs_scope": Row("Connect your account again with the scopes named."),
+        "rate_limited": Row("Wait before you try again.", RATE_LIMITED),
+        "agent_lost": Row(CHECK_FIRST),
+        "denied": Row("Do not try again with the same arguments.", DENIED),
+        "approval_pending": Row("An approval is needed.", DENIED),
+        "cancelled": Row(""),
+        "draining": Row("Try again in a moment.", DRAINING),
+        "audit_unavailable": Row(TRY_AGAIN, AUDIT_UNAVAILABLE),
+        "storage_unavailable": Row(TRY_AGAIN, STORAGE_UNAVAILABLE),
+    }
+)
+
+EFFECT: Final[Mapping[Outcome, str]] = MappingProxyType(
+    {
+        "not_sent": "It was not sent and has had no effect.",
+        "failed": "It did not take effect as far as the server says.",
+        "unknown": "It may have taken effect.",
+        "completed": "It has taken effect.",
+    }
+)
+"""Whether a call may have run, in the words that a model reads."""
+
+
+def advice(reason: Reason, outcome: Outcome) -> str:
+    """What to do next; what was certainly not sent need not be looked for."""
+    row = REASONS[reason]
+    return TRY_AGAIN if row.advice is CHECK_FIRST and outcome == "not_sent" else row.advice
+
 
 Header = tuple[bytes, bytes]
 

@@ -1,60 +1,12 @@
-"""What a client is told when a call does not end well: one table for the whole hub (DESIGN §5, errors)."""
+"""How a call that does not end well is told: to a model in words, to programs as facts."""
 
 import json
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from gateway.errors import (
-    AUDIT_UNAVAILABLE,
-    DENIED,
-    INTERNAL_ERROR,
-    INVALID_PARAMS,
-    RATE_LIMITED,
-    STORAGE_UNAVAILABLE,
-)
+from gateway.errors import EFFECT, INVALID_PARAMS, REASONS, Reason, advice
 from gateway.types import Unavailable
 from upstreams.errors import Outcome, RpcError, UpstreamError
-
-Reason = Literal[
-    "unreachable", "lost", "timeout", "protocol", "too_large", "tls", "egress_blocked", "upstream_error",
-    "breaker_open", "needs_connection", "needs_scope", "rate_limited", "agent_lost", "denied",
-    "approval_pending", "cancelled", "audit_unavailable", "storage_unavailable",
-]  # fmt: skip
-
-CODES: Final[dict[str, int]] = {
-    "denied": DENIED,
-    "approval_pending": DENIED,
-    "rate_limited": RATE_LIMITED,
-    "audit_unavailable": AUDIT_UNAVAILABLE,
-    "storage_unavailable": STORAGE_UNAVAILABLE,
-}
-
-EFFECT: Final[dict[Outcome, str]] = {
-    "not_sent": "It was not sent and has had no effect.",
-    "failed": "It did not take effect as far as the server says.",
-    "unknown": "It may have taken effect.",
-    "completed": "It has taken effect.",
-}
-
-NEXT: Final[dict[str, str]] = {
-    "unreachable": "Try again later.",
-    "lost": "Check whether it happened before you try again.",
-    "timeout": "Check whether it happened before you try again.",
-    "protocol": "Tell the operator: the server does not follow the protocol.",
-    "too_large": "Ask for less.",
-    "tls": "Tell the operator: the server's certificate is not accepted.",
-    "egress_blocked": "Tell the operator: the hub may not connect to that address.",
-    "upstream_error": "Try again later, or tell the operator.",
-    "breaker_open": "Try again in a while.",
-    "needs_connection": "Connect your account first.",
-    "needs_scope": "Connect your account again with the scopes named.",
-    "rate_limited": "Wait before you try again.",
-    "denied": "Do not try again with the same arguments.",
-    "approval_pending": "An approval is needed.",
-    "cancelled": "",
-    "audit_unavailable": "Try again in a while.",
-    "storage_unavailable": "Try again in a while.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +26,18 @@ class Failure:
 
     def told(self, call_id: str) -> str:
         """What happened, whether it may have taken effect, what to do, and the call id."""
-        parts = (self.text, EFFECT[self.outcome], NEXT[self.reason], f"Call id: {call_id}" if call_id else "")
+        parts = (
+            self.text,
+            EFFECT[self.outcome],
+            advice(self.reason, self.outcome),
+            call_id and f"Call id: {call_id}",
+        )
         return " ".join(part for part in parts if part)
 
     def facts(self, call_id: str) -> dict[str, str | bool]:
         """The machine-readable part, under `mcphub/error`."""
-        return {
-            "reason": self.reason,
-            "retryable": self.retryable,
-            "outcome": self.outcome,
-            "call_id": call_id,
-        }
+        facts: dict[str, str | bool] = {"reason": self.reason, "retryable": self.retryable, "outcome": self.outcome}
+        return {**facts, "call_id": call_id} if call_id else facts
 
 
 def tool_result(failure: Failure, call_id: str) -> bytes:
@@ -99,10 +52,9 @@ def tool_result(failure: Failure, call_id: str) -> bytes:
     ).encode()
 
 
-def rpc_error(failure: Failure, call_id: str) -> RpcError:
+def rpc_error(failure: Failure, call_id: str = "") -> RpcError:
     """The failure as the JSON-RPC error of any other method."""
-    code = CODES.get(failure.reason, INTERNAL_ERROR)
-    return RpcError(code, failure.told(call_id), {"mcphub/error": failure.facts(call_id)})
+    return RpcError(REASONS[failure.reason].code, failure.told(call_id), {"mcphub/error": failure.facts(call_id)})
 
 
 def unavailable(failure: Failure, call_id: str = "") -> Unavailable:
@@ -113,6 +65,7 @@ def unavailable(failure: Failure, call_id: str = "") -> Unavailable:
 NOT_RECORDED: Final = Failure(
     "audit_unavailable", "The call cannot be recorded right now, so it was not made.", "not_sent", retryable=True
 )
+ENDING: Final = Failure("draining", "The hub is shutting down.", "not_sent", retryable=True)
 NOT_STORED: Final = Failure("storage_unavailable", "The hub's storage does not answer.", "not_sent", retryable=True)
 NOT_CONFIRMED: Final = Failure(
     "storage_unavailable", "The hub cannot confirm its configuration right now.", "not_sent", retryable=True

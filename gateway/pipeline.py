@@ -11,8 +11,8 @@ from audit.writer import Writer
 from gateway import relay, rounds
 from gateway.calls import Call, Refused
 from gateway.dialogue import Dialogue, goes_on
-from gateway.errors import INVALID_PARAMS
-from gateway.failures import Failure, Reason, unknown
+from gateway.errors import INVALID_PARAMS, Reason
+from gateway.failures import Failure, unknown
 from gateway.handing import Handing
 from gateway.parked import ParkedCall, Parking, Taken
 from gateway.readers import READERS
@@ -40,7 +40,7 @@ class Pipeline:
     ) -> None:
         self._connections = connections
         self._audit = audit
-        self._denials = denials
+        self.denials: Final = denials
         self._dialogue = Dialogue(connections, audit, limits)
         self._handing = handing
         self.parking: Final = Parking(limits)
@@ -168,7 +168,7 @@ class Pipeline:
 
     def _deny(self, request: Request, reply: Reply, reach: Reach, call: Call, event: Event) -> None:
         """Say no: as the tool's result where the tool may be seen, else as if it did not exist (F52)."""
-        self._denials.add(structs.replace(event, kind=Kind.DENIED))
+        self.denials.add(structs.replace(event, kind=Kind.DENIED))
         if not reach.shows(call.target):
             reply.error(unknown(_noun(request, call), call.shown_as))
             return

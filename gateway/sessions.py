@@ -6,8 +6,9 @@ import heapq
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from django.conf import settings
@@ -16,6 +17,7 @@ from django.db import Error as DatabaseError
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply
 from gateway.eras.jsonrpc import dumps, notification_text, same_id
+from gateway.errors import RATE_LIMITED, refused
 from gateway.failures import NOT_STORED, unavailable
 from gateway.models import Session
 from gateway.types import Route, SessionRef
@@ -31,10 +33,12 @@ from upstreams.types import ClientFacts
 PURPOSE: Final = "session"
 DIGEST_BYTES: Final = 8
 SWEEP_S: Final = 2.5
-FORGET_AFTER: Final = timedelta(days=1)
+FORGET_AFTER: Final = timedelta(minutes=10)
 SETTLED: Final = timedelta(seconds=60)
 """How far back a worker looks for sessions that another one ended: more than clocks may differ and sweeps may lag."""
 CHUNK: Final = 500
+CHUNKS: Final = 20
+RETRY: Final = ((b"retry-after", b"60"),)
 
 log = structlog.get_logger(__name__)
 
@@ -43,10 +47,17 @@ Tell = Callable[[str, str, Mapping[str, Any]], None]
 """Lets the other web processes know what happened to which session (`gateway.neighbours`)."""
 
 
+class Keeper(Protocol):
+    """What keeps what a session is told while its client is away (`gateway.edge.trails.Trail`)."""
+
+    def say(self, message: bytes) -> None:
+        """Keep one message."""
+
+
 class LiveSession:
     """A session as this process knows it. `sealed` is what the client holds; `ref.id` is for everybody else."""
 
-    __slots__ = ("active_at", "flushed_at", "path", "principal", "ref", "replies", "route", "sealed", "stream")
+    __slots__ = ("active_at", "flushed_at", "missed", "principal", "ref", "replies", "route", "sealed", "stream")
 
     def __init__(self, sealed: str, ref: SessionRef, principal: Principal, route: Route) -> None:
         self.sealed = sealed
@@ -56,6 +67,7 @@ class LiveSession:
         self.active_at = self.flushed_at = clock.monotonic()
         self.replies: dict[Reply, None] = {}
         self.stream: Line | None = None
+        self.missed: Keeper | None = None
 
     def cancel(self, request_id: Any) -> bool:
         """Call off the request with this id; False when there is none here.
@@ -68,22 +80,29 @@ class LiveSession:
         return bool(named)
 
     def push(self, method: str, params: Mapping[str, Any]) -> bool:
-        """Send a notification on the session's GET stream; False when none is open here."""
-        if self.stream is None or self.stream.left:
-            return False
-        self.stream.event(notification_text(method, params))
-        return True
+        """Send a notification on the session's GET stream; False when none is open here.
+
+        Where the last one was, it is kept for a client that comes back.
+        """
+        message = notification_text(method, params)
+        if self.stream is not None and not self.stream.left:
+            self.stream.event(message)
+            return True
+        if self.missed is not None:
+            self.missed.say(message)
+        return False
 
 
 class Sessions:
-    """The handshake sessions of this process. `on_ended` hears of each one that ended, here or elsewhere."""
+    """The handshake sessions of this process. `on_ended` hears the id of each one that ended, here or elsewhere."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._known: dict[str, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._flush_due = 0.0
-        self.on_ended: list[Callable[[SessionRef], None]] = []
+        self._heard_of: set[str] = set()
+        self.on_ended: list[Callable[[str], None]] = []
         self.tell: Tell = _nobody
 
     def __len__(self) -> int:
@@ -97,7 +116,7 @@ class Sessions:
         return LiveSession(sealed, SessionRef(id_.hex, revision, client), principal, route)
 
     async def keep(self, session: LiveSession) -> None:
-        """Store it, so that every worker finds it. Raises `Unavailable`."""
+        """Store it, so that every worker finds it. Raises `Unavailable`, `Refused` (too many of its principal)."""
         ref = session.ref
         row = Session(
             id=uuid.UUID(ref.id),
@@ -108,7 +127,11 @@ class Sessions:
             client=_text(ref.client),
             active_at=clock.now(),
         )
-        await _stored(row.save, force_insert=True)
+        limit = self._limits.principal_sessions
+        if not await _stored(_begun, row, limit):
+            raise refused(
+                429, RATE_LIMITED, f"{limit} sessions of this principal are open; end some with DELETE", RETRY
+            )
         self._remember(session)
 
     def find(self, sealed: str, principal: Principal, route: Route) -> LiveSession | None:
@@ -140,7 +163,7 @@ class Sessions:
             return None
         if (known := self.find(sealed, principal, route)) is not None:
             return known  # another request of the session was quicker; there is one of it, and its stream hangs on it
-        client = ClientFacts(**json.loads(row.client), log_level=row.log_level)
+        client = ClientFacts(**json.loads(row.client), log_level=row.log_level, era="handshake")
         session = LiveSession(sealed, SessionRef(id_.hex, row.revision, client), principal, route)
         self._remember(session)
         return session
@@ -163,7 +186,7 @@ class Sessions:
         if session is None:
             return False
         ref = session.ref
-        session.ref = SessionRef(ref.id, ref.revision, ClientFacts(ref.client.capabilities, ref.client.info, level))
+        session.ref = replace(ref, client=replace(ref.client, log_level=level))
         return True
 
     def cancel(self, session: LiveSession, request_id: Any) -> None:
@@ -185,8 +208,10 @@ class Sessions:
     def close_stream(self, session_id: str) -> None:
         """A newer stream of the session is open."""
         session = self._by_id.get(session_id)
-        if session is not None and session.stream is not None:
-            session.stream.dismiss()
+        if session is not None:
+            before, session.stream, session.missed = session.stream, None, None
+            if before is not None:
+                before.dismiss()
 
     def has_stream(self, session_id: str) -> bool:
         """Whether the session's stream is open here."""
@@ -214,9 +239,11 @@ class Sessions:
         return session is not None and session.push(method, params)
 
     def ended_elsewhere(self, session_id: str) -> None:
-        """Another worker ended it."""
+        """Another worker ended it, or its time was over. It need not be known here any more."""
         if (session := self._by_id.get(session_id)) is not None:
             self._ended(session)
+        else:
+            self._say_ended(session_id)
 
     def listening(self) -> list[LiveSession]:
         """Sessions with an open GET stream here. Their `principal` is at most some seconds old."""
@@ -233,9 +260,10 @@ class Sessions:
         for session in touched:
             session.flushed_at = now
         if self._known:
-            for id_ in await _tried(_ended_lately):
-                if session_ended := self._by_id.get(id_.hex):
-                    self._ended(session_ended)
+            ended = {id_.hex for id_ in await _tried(_ended_lately)}
+            for session_id in ended - self._heard_of:
+                self.ended_elsewhere(session_id)
+            self._heard_of = ended
 
     def _active_since_flush(self, session: LiveSession, now: float) -> bool:
         if session.stream is not None or session.replies:
@@ -264,8 +292,11 @@ class Sessions:
             reply.cancel()
         if session.stream is not None:
             session.stream.dismiss()
+        self._say_ended(session.ref.id)
+
+    def _say_ended(self, session_id: str) -> None:
         for hear in self.on_ended:
-            hear(session.ref)
+            hear(session_id)
 
 
 def _nobody(what: str, session_id: str, facts: Mapping[str, Any]) -> None:
@@ -301,6 +332,14 @@ async def _tried(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
         raise unavailable(NOT_STORED) from error
 
 
+def _begun(row: Session, limit: int) -> bool:
+    """Whether there was room for it: sessions that begin in the same moment may go beyond the limit together."""
+    if Session.objects.filter(principal=row.principal, ended_at=None).count() >= limit:
+        return False
+    row.save(force_insert=True)
+    return True
+
+
 def _living(id_: uuid.UUID, idle_s: float) -> Session | None:
     since = clock.now() - timedelta(seconds=idle_s)
     return Session.objects.filter(id=id_, ended_at=None, active_at__gte=since).first()
@@ -317,7 +356,9 @@ def _flush(touched: list[uuid.UUID], idle_s: float) -> None:
     idle = Session.objects.filter(ended_at=None, active_at__lt=now - timedelta(seconds=idle_s))
     idle.update(ended_at=now)
     old = Session.objects.filter(ended_at__lt=now - FORGET_AFTER).order_by("ended_at").values_list("id", flat=True)
-    Session.objects.filter(id__in=list(old[:CHUNK])).delete()
+    for _ in range(CHUNKS):
+        if not Session.objects.filter(id__in=list(old[:CHUNK])).delete()[0]:
+            return
 
 
 def _ended_lately() -> list[uuid.UUID]:

@@ -9,9 +9,7 @@ from gateway.edge.config import EdgeConfig
 from gateway.edge.guard import Guard
 from gateway.errors import Refused
 from gateway.server.drain import App, Receive, Scope, Send
-from mcphub.core.peer import is_trusted
-
-SCHEMES: Final = (b"http", b"https")
+from mcphub.core.peer import proxies
 
 
 class Front:
@@ -35,11 +33,10 @@ class Front:
 
 def _as_the_client_asked(scope: Scope) -> Scope:
     """The scope with the scheme that the client used, when a trusted proxy ended its TLS."""
-    client = scope.get("client")
-    if not client or not is_trusted(str(client[0]), settings.HUB.trusted_proxies):
-        return scope
-    forwarded = dict(scope["headers"]).get(b"x-forwarded-proto", b"").strip().lower()
-    return {**scope, "scheme": forwarded.decode()} if forwarded in SCHEMES else scope
+    peer, _ = scope.get("client") or ("", 0)
+    forwarded = dict(scope["headers"]).get(b"x-forwarded-proto", b"").decode("latin-1")
+    scheme = proxies(settings.HUB.trusted_proxies).scheme(peer, scope["scheme"], forwarded)
+    return scope if scheme == scope["scheme"] else {**scope, "scheme": scheme}
 
 
 async def answer(send: Send, status: int, document: Any, *, head: bool = False) -> None:

@@ -1,6 +1,6 @@
 """What can go wrong on the way to an upstream. One family; each class knows how a call ended.
 
-`reason` is one of the closed list of DESIGN §5; `outcome` says whether the call may have run.
+`reason` is one of the closed list in `gateway.errors`; `outcome` says whether the call may have run.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class UpstreamError(Exception):
     """Base. `text` is one plain sentence for people: never a URL, header, stack or token."""
 
     reason: ClassVar[str] = "upstream_error"
+    passes: ClassVar[bool] = False
     outcome: Outcome = "unknown"
-    retryable: bool = False
 
     def __init__(self, text: str, *, outcome: Outcome | None = None, retry_after: float | None = None) -> None:
         super().__init__(text)
@@ -23,19 +23,37 @@ class UpstreamError(Exception):
         if outcome is not None:
             self.outcome = outcome
 
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may simply be made again later: it was not sent, and the cause passes by itself."""
+        return self.passes and self.outcome == "not_sent"
+
+    def unsent(self, retry_after: float | None = None) -> "UpstreamError":
+        """The same trouble, notes and all, as it looks to a call that was not sent because of it."""
+        kind = Unreachable if isinstance(self, Lost) else type(self)
+        made = kind.__new__(kind, self.text)
+        made.__dict__.update(self.__dict__, outcome="not_sent", retry_after=retry_after)
+        return made
+
 
 class Unreachable(UpstreamError):
     reason = "unreachable"
     outcome = "not_sent"
-    retryable = True
+    passes = True
+
+
+class LinkOver(Unreachable):
+    """The link had ended before the request was sent on it; another one may take it."""
 
 
 class Lost(UpstreamError):
     reason = "lost"
+    passes = True
 
 
 class TimedOut(UpstreamError):
     reason = "timeout"
+    passes = True
 
 
 class ProtocolFault(UpstreamError):
@@ -64,7 +82,7 @@ class UpstreamFailed(UpstreamError):
 class BreakerOpen(UpstreamError):
     reason = "breaker_open"
     outcome = "not_sent"
-    retryable = True
+    passes = True
 
 
 class NeedsConnection(UpstreamError):
@@ -80,7 +98,7 @@ class NeedsScope(UpstreamError):
 class RateLimited(UpstreamError):
     reason = "rate_limited"
     outcome = "not_sent"
-    retryable = True
+    passes = True
 
 
 class Cancelled(UpstreamError):

@@ -15,6 +15,7 @@ from gateway.edge.guard import Guard, check_duplicates, preflight
 from gateway.edge.handshake import HandshakeEra
 from gateway.edge.incoming import Caller, Incoming, accepted, check_media
 from gateway.edge.legacy import LegacyWire
+from gateway.edge.listening import Listening
 from gateway.edge.modern import ModernEra
 from gateway.edge.outlet import Outlet
 from gateway.edge.places import Places
@@ -50,9 +51,10 @@ class EdgeApp:
         self._pulse = Pulse(config.limits.keepalive_s)
         asks = Asks(workers)
         self._places = Places(config.limits)
-        self._trails = Trails(config.limits)
+        self._trails = Trails(config.limits, workers.own)
+        listening = Listening(core, self.sessions, self._pulse, self._places, self._trails, workers)
         self._modern = ModernEra(core, self._pulse, asks, self._places)
-        self._handshake = HandshakeEra(core, self.sessions, self._pulse, asks, self._places, self._trails)
+        self._handshake = HandshakeEra(core, self.sessions, self._pulse, asks, self._trails, listening)
         self._legacy = LegacyWire(core, self._handshake, self._pulse, config, workers)
         self.sessions.on_ended.append(self._trails.forget)
         self._tasks: list[asyncio.Task[None]] = []
@@ -72,6 +74,11 @@ class EdgeApp:
     def under_way(self) -> int:
         """How many responses are under way, open streams included."""
         return self._pulse.under_way()
+
+    @property
+    def open_streams(self) -> int:
+        """How many long-lived streams and connections clients hold here."""
+        return self._places.taken
 
     @staticmethod
     def serves(path: str) -> bool:

@@ -5,15 +5,16 @@ from functools import partial
 from typing import Any, Final
 
 from gateway.edge.asks import Asks
+from gateway.edge.failing import error_text
 from gateway.edge.incoming import Caller, Incoming
 from gateway.edge.line import Line
-from gateway.edge.places import Places
+from gateway.edge.listening import Listening
 from gateway.edge.pulse import Pulse
 from gateway.edge.reply import Reply
-from gateway.edge.serving import serve, still_allowed
-from gateway.edge.trails import Trail, Trails
-from gateway.eras.handshake import BATCHING, greeting
-from gateway.eras.jsonrpc import error_text, id_text, kind_of
+from gateway.edge.serving import serve
+from gateway.edge.trails import Trails
+from gateway.eras.handshake import batch_text, greeting, split_batch
+from gateway.eras.jsonrpc import id_text, kind_of
 from gateway.eras.meta import take_asides
 from gateway.eras.methods import ONLY_IN
 from gateway.errors import INVALID_REQUEST, METHOD_NOT_FOUND, Refused, refused
@@ -21,18 +22,16 @@ from gateway.sessions import LiveSession, Sessions
 from gateway.types import GatewayCore, Notification, Request
 
 SESSION_HEADER: Final = b"mcp-session-id"
-LAST_EVENT: Final = b"last-event-id"
-BATCH_MESSAGES: Final = 100
 
 
 class HandshakeEra:
     """Answers within sessions. A client that leaves has not cancelled; `notifications/cancelled` does."""
 
     def __init__(
-        self, core: GatewayCore, sessions: Sessions, pulse: Pulse, asks: Asks, places: Places, trails: Trails
+        self, core: GatewayCore, sessions: Sessions, pulse: Pulse, asks: Asks, trails: Trails, listening: Listening
     ) -> None:
-        self.trails = trails
-        self._places = places
+        self._trails = trails
+        self._listening = listening
         self._core = core
         self._sessions = sessions
         self._pulse = pulse
@@ -56,71 +55,13 @@ class HandshakeEra:
             await incoming.outlet.refuse(refusal, id_text(message["id"]) if kind == "request" else b"null")
 
     async def listen(self, incoming: Incoming) -> None:
-        """A GET stream: the session's own, for what belongs to no request, or the rest of one that was lost.
-
-        A newer one replaces the one before. Raises `Refused`.
-        """
-        session = await self._session(incoming)
-        with self._places.hold(incoming.principal.id):
-            if (last := incoming.headers.get(LAST_EVENT)) is None:
-                await self._news(incoming, session, None, [])
-                return
-            kind, trail, missed = self.trails.find(session.ref, last.decode("latin-1"))
-            if kind == "news":
-                await self._news(incoming, session, trail, missed)
-            elif trail is not None:
-                await self._rest(incoming, session, trail, missed)
-            else:
-                raise refused(404, INVALID_REQUEST, "The events that followed are not kept here any more")
-
-    async def _news(self, incoming: Incoming, session: LiveSession, trail: Trail | None, missed: list[bytes]) -> None:
-        outlet = incoming.outlet
-        self._sessions.open_stream(session, outlet)
-        if trail is None:
-            outlet.begin_trail = partial(self.trails.begin, session.ref, "news")
-        try:
-            await self._carry(incoming, session, trail, missed)
-        finally:
-            if session.stream is outlet:
-                session.stream = None
-        await outlet.end_stream()
-
-    async def _rest(self, incoming: Incoming, session: LiveSession, trail: Trail, missed: list[bytes]) -> None:
-        await self._carry(incoming, session, trail, missed)
-        await incoming.outlet.end_stream()
-
-    async def _carry(
-        self, incoming: Incoming, session: LiveSession, trail: Trail | None, missed: list[bytes]
-    ) -> None:
-        """Say what was missed, then what comes, until one side ends it."""
-        outlet = incoming.outlet
-        outlet.sse = True
-        session.principal = incoming.principal
-        outlet.still_allowed = lambda: self._may_listen(incoming, session)
-        gone = asyncio.Event()
-        outlet.on_leave = gone.set
-        outlet.open_stream().put(b"".join((b": open\r\n\r\n", *missed)))
-        if trail is not None:
-            outlet.trail = trail
-            trail.move(outlet)
-            if trail.ended_at is not None:
-                return
-        self._pulse.add(outlet)
-        try:
-            await gone.wait()
-        finally:
-            self._pulse.discard(outlet)
+        """A GET stream. Raises `Refused`."""
+        await self._listening.listen(incoming, await self._session(incoming))
 
     async def delete(self, incoming: Incoming) -> None:
         """End the session."""
         await self._sessions.end(await self._session(incoming))
         await incoming.outlet.answer(204)
-
-    def _may_listen(self, incoming: Incoming, session: LiveSession) -> bool:
-        if not still_allowed(self._core, incoming):
-            return False
-        session.principal = incoming.principal
-        return True
 
     async def _session(self, incoming: Incoming) -> LiveSession:
         held = incoming.headers.get(SESSION_HEADER)
@@ -162,7 +103,7 @@ class HandshakeEra:
 
     async def _single(self, incoming: Incoming, session: LiveSession, message: dict[str, Any], size: int) -> None:
         outlet = incoming.outlet
-        outlet.begin_trail = partial(self.trails.begin, session.ref, "call")
+        outlet.begin_trail = partial(self._trails.begin, session.ref, "call")
         self._pulse.add(outlet)
         try:
             reply = await self.answer(incoming, outlet, session, message, size)
@@ -217,25 +158,17 @@ class HandshakeEra:
 
     async def _batch(self, incoming: Incoming, messages: list[Any], size: int) -> None:
         session = await self._session(incoming)
-        if session.ref.revision not in BATCHING:
-            raise refused(400, INVALID_REQUEST, "Batches do not exist in this revision")
-        if not 0 < len(messages) <= BATCH_MESSAGES:
-            raise refused(400, INVALID_REQUEST, f"A batch holds 1 to {BATCH_MESSAGES} messages")
-        kinds = [kind_of(message) for message in messages]
-        requests = [message for message, kind in zip(messages, kinds, strict=True) if kind == "request"]
-        if any(message["method"] == "initialize" for message in requests):
-            raise refused(400, INVALID_REQUEST, "initialize must stand alone")
-        for message, kind in zip(messages, kinds, strict=True):
-            if kind != "request":
-                await self.take(incoming, session, message)
+        requests, others = split_batch(messages, session.ref.revision)
+        for message in others:
+            await self.take(incoming, session, message)
         if not requests:
             await incoming.outlet.answer(202)
             return
-        incoming.outlet.begin_trail = partial(self.trails.begin, session.ref, "call")
+        incoming.outlet.begin_trail = partial(self._trails.begin, session.ref, "call")
         bodies = await self._all(incoming, session, requests, size)
         outlet = incoming.outlet
         if outlet.stream is None:
-            await outlet.finish(200, b"[" + b",".join(bodies) + b"]")
+            await outlet.finish(200, batch_text(bodies))
             return
         for body in bodies[:-1]:
             outlet.event(body)

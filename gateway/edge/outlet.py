@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.edge.failing import error_text
 from gateway.edge.pulse import Beating
 from gateway.edge.stream import KEEP_ALIVE, EventStream, Send, event_text
-from gateway.eras.jsonrpc import error_text
 from gateway.errors import Header, Refused
 from mcphub.core.aio import spawn
 from mcphub.core.limits import Limits
@@ -25,7 +25,8 @@ class Outlet:
 
     `on_leave` is called when the client has gone, was cut because it does not read, or is dismissed.
     `still_allowed` is asked every few seconds on streams that outlive a request's authorisation.
-    `begin_trail` makes the stream one that a client can come back to; `trail` is what it has begun.
+    `begin_trail` makes the stream one that a client can come back to; `trail` is what it has begun. `polls` says that
+    the client comes back by itself when the hub closes it.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Outlet:
         "left",
         "limits",
         "on_leave",
+        "polls",
         "sse",
         "still_allowed",
         "stream",
@@ -60,6 +62,7 @@ class Outlet:
         self.born = 0.0
         self.begun = False
         self.left = False
+        self.polls = False
         self.home: set[Beating] | None = None
         self.stream: EventStream | None = None
         self.on_leave: Callable[[], None] | None = None
@@ -128,9 +131,15 @@ class Outlet:
             self.stream = EventStream(self._send, self.limits, (*self.cors, *self.headers), self.leave)
             if self.begin_trail is not None:
                 self.trail = self.begin_trail(self)
+                self.polls = self.trail.polls
                 if first := self.trail.begin():
                     self.stream.put(first)
         return self.stream
+
+    def put(self, text: bytes) -> None:
+        """Write events that are text already; the stream begins with the first."""
+        if not self.left:
+            self.open_stream().put(text)
 
     async def hold(self) -> None:
         """Wait until the client leaves."""
@@ -162,7 +171,7 @@ class Outlet:
         limit = self.limits.stream_s
         if self.still_allowed is not None and not self.still_allowed():
             self.dismiss()
-        elif limit and self.trail is not None and self.trail.polls and not self.left and now - self.born >= limit:
+        elif limit and self.polls and not self.left and now - self.born >= limit:
             self.retire()
         elif (
             self.sse

@@ -13,6 +13,9 @@ from typing import Any, Final
 import structlog
 from django.conf import settings
 
+from gateway.eras.jsonrpc import error_text
+from gateway.failures import ENDING, rpc_error
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -21,7 +24,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 STREAM_END_S: Final = 2
 SLICE_BYTES: Final = 256 * 1024
-DRAINING_CODE: Final = -31020
 ALWAYS_SERVED: Final = frozenset({"/live", "/ready", "/health", "/healthz"})
 
 log = structlog.get_logger(__name__)
@@ -162,10 +164,7 @@ async def _send_slices(send: Send, message: Message) -> None:
 
 async def refuse(send: Send) -> None:
     """Answer 503 with `Retry-After` and a JSON-RPC error: the hub is going down."""
-    body = (
-        b'{"jsonrpc":"2.0","id":null,"error":{"code":%d,"message":"The hub is shutting down; try again.",'
-        b'"data":{"mcphub/error":{"reason":"draining","retryable":true,"outcome":"not_sent"}}}}' % DRAINING_CODE
-    )
+    body = error_text(b"null", rpc_error(ENDING))
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

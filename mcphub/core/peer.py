@@ -1,25 +1,58 @@
 """Where a request really came from: forwarding headers are believed from trusted proxies only."""
 
 import ipaddress
-from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest
 
+IPV6_NEIGHBOURS: Final = 64
+SCHEMES: Final = frozenset({"http", "https"})
 
-def real_address(peer: str, forwarded_for: str, trusted: Sequence[str]) -> str:
-    """The client's address: `peer`, or the nearest untrusted entry of X-Forwarded-For behind trusted proxies.
 
-    `trusted` holds addresses and CIDRs. An entry that is no address ends the walk at the proxy that sent it.
-    """
-    address = peer
-    hops = [hop.strip() for hop in forwarded_for.split(",")] if forwarded_for else []
-    while hops and _is_in(address, trusted):
-        hop = hops.pop()
-        if _parsed(hop) is None:
-            break
-        address = hop
-    return address
+class Proxies:
+    """The proxies that the operator trusts (`MCPHUB_TRUSTED_PROXIES`): addresses and CIDRs."""
+
+    def __init__(self, trusted: tuple[str, ...]) -> None:
+        self._networks: Final = [ipaddress.ip_network(text, strict=False) for text in trusted]
+        self.trust = lru_cache(maxsize=1024)(self._trust) if trusted else _nobody
+
+    def real_address(self, peer: str, forwarded_for: str) -> str:
+        """The client's address: `peer`, or the nearest untrusted entry of X-Forwarded-For behind trusted proxies.
+
+        An entry that is no address ends the walk at the proxy that sent it.
+        """
+        address = peer
+        hops = forwarded_for.split(",") if forwarded_for else []
+        while hops and self.trust(address):
+            hop = hops.pop().strip()
+            if _parsed(hop) is None:
+                break
+            address = hop
+        return address
+
+    def scheme(self, peer: str, own: str, forwarded: str) -> str:
+        """The scheme that the client used: `own`, or that of X-Forwarded-Proto when a trusted proxy ended its TLS."""
+        told = forwarded.strip().lower()
+        return told if told in SCHEMES and self.trust(peer) else own
+
+    def _trust(self, address: str) -> bool:
+        found = _parsed(address)
+        return found is not None and any(found in network for network in self._networks)
+
+
+@lru_cache(maxsize=8)
+def proxies(trusted: tuple[str, ...]) -> Proxies:
+    """Those of a setting."""
+    return Proxies(trusted)
+
+
+def source_of(request: HttpRequest) -> str:
+    """The address of the client behind a Django request; "" when the server did not say."""
+    peer = request.META.get("REMOTE_ADDR") or ""
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    return proxies(settings.HUB.trusted_proxies).real_address(peer, forwarded)
 
 
 def is_loopback(address: str) -> bool:
@@ -28,20 +61,16 @@ def is_loopback(address: str) -> bool:
     return address == "localhost" if found is None else found.is_loopback
 
 
-def source_of(request: HttpRequest) -> str:
-    """The address of the client behind a Django request; "" when the server did not say."""
-    peer = request.META.get("REMOTE_ADDR") or ""
-    return real_address(peer, request.META.get("HTTP_X_FORWARDED_FOR", ""), settings.HUB.trusted_proxies)
-
-
-def is_trusted(address: str, trusted: Sequence[str]) -> bool:
-    """Whether `address` is one of the trusted proxies (addresses and CIDRs)."""
-    return _is_in(address, trusted)
-
-
-def _is_in(address: str, networks: Sequence[str]) -> bool:
+def neighbourhood(address: str) -> str:
+    """Whom to count together: the address, or for IPv6 its network, for one household holds a whole /64."""
     found = _parsed(address)
-    return found is not None and any(found in ipaddress.ip_network(item, strict=False) for item in networks)
+    if found is None or found.version == 4:
+        return address
+    return str(ipaddress.ip_network((found, IPV6_NEIGHBOURS), strict=False))
+
+
+def _nobody(address: str) -> bool:
+    return False
 
 
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -40,7 +40,7 @@ def snippets(url: str, key: str) -> tuple[Snippet, ...]:
 
 def _inspector(url: str, key: str) -> str:
     options = f" --header {shlex.quote(f'Authorization: Bearer {key}')}" if key else ""
-    command = "npx @modelcontextprotocol/inspector --cli"
+    command = "npx @modelcontextprotocol/inspector@2 --cli"
     return f"{command} {shlex.quote(url)} --transport http --method tools/list{options}"
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mcphub.core.peer import is_loopback, real_address
+from mcphub.core.peer import Proxies, is_loopback
 
 PROXIES = ("10.0.0.0/8", "192.0.2.10", "fd00::/8")
 
@@ -24,7 +24,26 @@ PROXIES = ("10.0.0.0/8", "192.0.2.10", "fd00::/8")
     ],
 )
 def test_forwarded_addresses_are_believed_from_trusted_proxies_only(peer: str, forwarded: str, real: str) -> None:
-    assert real_address(peer, forwarded, PROXIES) == real
+    assert Proxies(PROXIES).real_address(peer, forwarded) == real
+
+
+@pytest.mark.requirement("X12")
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "scheme"),
+    [
+        ("203.0.113.9", "https", "http"),
+        ("10.1.1.1", " HTTPS ", "https"),
+        ("10.1.1.1", "", "http"),
+        ("10.1.1.1", "gopher", "http"),
+        ("", "https", "http"),
+    ],
+)
+def test_the_forwarded_scheme_is_believed_from_trusted_proxies_only(peer: str, forwarded: str, scheme: str) -> None:
+    assert Proxies(PROXIES).scheme(peer, "http", forwarded) == scheme
+
+
+def test_nobody_is_trusted_unless_named() -> None:
+    assert Proxies(()).real_address("127.0.0.1", "203.0.113.9") == "127.0.0.1"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "localhost"])

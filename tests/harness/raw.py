@@ -11,6 +11,9 @@ import httpx
 
 Era = Literal["handshake", "modern"]
 ERAS: Final[tuple[Era, Era]] = ("handshake", "modern")
+Side = Era | Literal["both"]
+SIDES: Final[tuple[Side, ...]] = (*ERAS, "both")
+"""What a server speaks."""
 HANDSHAKE: Final = "2025-11-25"
 MODERN: Final = "2026-07-28"
 ACCEPT: Final = "application/json, text/event-stream"
@@ -87,6 +90,11 @@ class RawClient:
             params, own = _modern(method, params)
         message = {"jsonrpc": "2.0", "id": next(self._ids) if id is None else id, "method": method, "params": params}
         return await self._post(message, {**own, **(headers or {})})
+
+    async def post(self, message: Mapping[str, Any]) -> httpx.Response:
+        """The whole HTTP response to any message, sent with the headers of this client's era."""
+        own = {"MCP-Protocol-Version": MODERN} if self._era == "modern" else self._session
+        return await self._post(message, own)
 
     async def _post(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> httpx.Response:
         return await self._http.post(self._url, json=message, headers={**self._headers, **headers})

@@ -39,6 +39,8 @@ HOST_VARIABLES: Final = frozenset(
         "TMPDIR",
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "UV_SYSTEM_CERTS",
         "NODE_EXTRA_CA_CERTS",
         "XDG_CACHE_HOME",
         "XDG_CONFIG_HOME",

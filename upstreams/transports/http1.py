@@ -11,8 +11,7 @@ from typing import Final, cast
 import httptools
 
 from mcphub.core import clock
-from upstreams.errors import ProtocolFault, UpstreamError
-from upstreams.transports.losses import lost_because
+from upstreams.errors import Lost, ProtocolFault, UpstreamError
 
 HEAD_BYTES: Final = 64 * 1024
 BUFFER_BYTES: Final = 256 * 1024
@@ -142,7 +141,7 @@ class Wire(asyncio.Protocol):
         if not self.complete and self._until_eof and error is None:
             self.complete = True
         elif not self.complete:
-            self._fail(lost_because("The upstream closed the connection before its answer was complete."))
+            self._fail(Lost("The upstream closed the connection before its answer was complete."))
         self._wake()
 
     # --- httptools -------------------------------------------------------------------------------

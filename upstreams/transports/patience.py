@@ -5,7 +5,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from upstreams.errors import TimedOut
-from upstreams.transports.losses import MAY_HAVE_RUN
 
 TICK_S: Final = 0.05
 """How late a limit may be noticed, in seconds."""
@@ -62,7 +61,7 @@ class Patience:
     ) -> None:
         self._watch.discard(self)
         if self.expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimedOut(f"The upstream did not answer in time. {MAY_HAVE_RUN}") from None
+            raise TimedOut("The upstream did not answer in time.") from None
 
 
 class _Watch:

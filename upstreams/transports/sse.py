@@ -6,13 +6,12 @@ from typing import Any, Final
 
 from mcphub.core import aio
 from mcphub.core.limits import Limits
-from upstreams.errors import EgressRefused, ProtocolFault, UpstreamError
+from upstreams.errors import EgressRefused, Lost, ProtocolFault, UpstreamError
 from upstreams.transports import refusals
 from upstreams.transports.base import Watcher
+from upstreams.transports.endpoint import Endpoint
 from upstreams.transports.events import EventReader
-from upstreams.transports.http import Endpoint
 from upstreams.transports.http1 import Wire
-from upstreams.transports.losses import lost_because
 from upstreams.transports.multiplexed import Multiplexed
 from upstreams.transports.origin import header_lines
 from upstreams.types import UpstreamSpec
@@ -63,7 +62,7 @@ class SseLink(Multiplexed):
         except UpstreamError as error:
             self.finish(error)
         else:
-            self.finish(lost_because("The upstream closed its stream."))
+            self.finish(Lost("The upstream closed its stream."))
 
     async def _read_stream(self, wire: Wire) -> None:
         if 300 <= wire.status < 400:

@@ -21,8 +21,11 @@ NOT_HONOURED: Final = RpcError(-32602, "The server does not tell of changes to t
 class Watcher(Protocol):
     """The link whose resources these are."""
 
-    era: Era
     facts: ServerFacts
+
+    @property
+    def era(self) -> Era:
+        """What the link speaks."""
 
     def request(self, exchange: Exchange) -> Awaitable[Answer]:
         """Send and wait."""

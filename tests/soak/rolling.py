@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.conftest import evil_upstream
-from tests.faults.histories import faults, joined
+from tests.faults.histories import faults, join, joined, record
 from tests.faults.truth import Truth
 from tests.harness.balancer import Balancer, balancer
 from tests.harness.hub import Hub
@@ -38,7 +38,9 @@ async def rolled(folder: Path, restarts: int) -> Finding:
         told = over_http.told + over_stdio.told
         wrong = [f"a client failed: {error!r}" for error in over_http.cut + over_stdio.cut]
         wrong += [f"a client was told {each.error}" for each in told if each.error is not None]
-        wrong += faults(joined(hubs[0], truth, over_http.told))
+        joined(hubs[0], truth, over_http.told)
+        events = [event for event in record(hubs[0]) if event["upstream"] == "evil"]
+        wrong += faults(join(over_http.told, truth, events))
         counts = f"{len(over_http.told):,} calls over HTTP, {len(over_stdio.told):,} to one shared child process"
         shares = " and ".join(f"{count:,}" for count in proxy.requests.values())
         done = f"{restarts} restarts of two `serve` processes in turn, under load of both eras"

@@ -1,9 +1,8 @@
 """The way of a call: decided, recorded, relayed, recorded. Nothing else calls an upstream for a client."""
 
-from dataclasses import replace
 from typing import Any, Final
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from audit.events import Event, Kind, Result
 from audit.flood import Denials
@@ -163,12 +162,12 @@ class Pipeline:
     def _record_end(self, run: Run, started: float, ended: Ended) -> None:
         latency = int((monotonic() - started) * 1_000_000)
         self._audit.record_soon(
-            structs.replace(run.intent, kind=Kind.OUTCOME, at=epoch_us(), payload=b"", latency_us=latency, **ended)
+            replace(run.intent, kind=Kind.OUTCOME, at=epoch_us(), payload=b"", latency_us=latency, **ended)
         )
 
     def _deny(self, request: Request, reply: Reply, reach: Reach, call: Call, event: Event) -> None:
         """Say no: as the tool's result where the tool may be seen, else as if it did not exist (F52)."""
-        self._denials.add(structs.replace(event, kind=Kind.DENIED))
+        self._denials.add(replace(event, kind=Kind.DENIED))
         if not reach.shows(call.target):
             reply.error(unknown(_noun(request, call), call.shown_as))
             return

@@ -1,8 +1,9 @@
 """One allowed call on its way, and how it ends toward its client and in the record."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from audit.events import Event, Kind, PayloadMode, Result
 from gateway import relay, rewriting
@@ -28,8 +29,7 @@ Ended = dict[str, Any]
 """What the outcome's event says of the end of a call."""
 
 
-@dataclass(slots=True, eq=False)
-class Run:
+class Run(msgspec.Struct, frozen=True, eq=False):
     """A call that was allowed and recorded. `again` looks anew at what the client may reach, after a wait."""
 
     request: Request

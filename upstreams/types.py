@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+import msgspec
+
 from upstreams.errors import RpcError
 
 Era = Literal["handshake", "modern"]
@@ -48,12 +50,11 @@ class UpstreamSpec:
     withheld: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFacts:
+class ClientFacts(msgspec.Struct, frozen=True):
     """What this client declared, already narrowed by policy: the most that an upstream may be offered."""
 
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
-    info: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = {}
+    info: Mapping[str, Any] = {}
     log_level: str = ""
 
 
@@ -67,8 +68,7 @@ class Sink(Protocol):
         """A request of the upstream to the client whose call caused it (sampling, elicitation, roots)."""
 
 
-@dataclass(slots=True, eq=False)
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One request to an upstream, in the upstream's own names. The connection mints its JSON-RPC id.
 
     `params` carries no reserved `_meta` keys and no progress token; the connection adds what the
@@ -81,18 +81,17 @@ class Exchange:
     method: str
     params: dict[str, Any]
     sink: Sink
-    client: ClientFacts = field(default_factory=ClientFacts)
+    client: ClientFacts = ClientFacts()
     holder: str = ""
     progress: bool = False
     resend: bool = False
     call_id: str = ""
-    trace: Mapping[str, str] = field(default_factory=dict)
+    trace: Mapping[str, str] = {}
     caller: str = ""
     log_level: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What came back: `result` is the untouched JSON text of the result object, unless `error` is set."""
 
     era: Era

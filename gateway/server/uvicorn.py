@@ -1,13 +1,17 @@
 """`serve`: uvicorn on uvloop and httptools, with the limits that it lacks and a drain without losses."""
 
 import asyncio
+from functools import lru_cache
 from types import FrameType
 from typing import Any, Final, Literal
+from urllib.parse import unquote
 
+import httptools
 import uvicorn
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.server.cycle import Cycle
 from gateway.server.deadline import Deadline
 from gateway.server.drain import App, Drain
 from gateway.server.refusals import LINGER_BYTES, LINGER_S, refusal
@@ -15,8 +19,17 @@ from mcphub.core.limits import Limits
 
 KEEP_ALIVE_S: Final = 75
 FLUSH_S: Final = 3
+USUAL_URL: Final = 256
 WHITESPACE: Final = b" \t"
 """Not part of a value (RFC 9110 §5.5); the parser takes it away before the value only."""
+
+
+@lru_cache(maxsize=256)
+def split_url(url: bytes) -> tuple[str, bytes, bytes]:
+    """Path, raw path and query of a request's target. Raises `HttpParserInvalidURLError`."""
+    parts = httptools.parse_url(url)
+    path = parts.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parts.path, parts.query or b""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -26,9 +39,11 @@ class LimitedProtocol(HttpToolsProtocol):
     """
 
     limits: Limits
+    cycle: Cycle
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.said: Final = asyncio.Event()
         self._stage: Literal["idle", "head", "body"] = "idle"
         self._handed_on = False
         self._head_bytes = 0
@@ -95,8 +110,25 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._declared_bytes > self.limits.body_bytes:
             self._refuse(413)
             return
-        super().on_headers_complete()
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        if not (self.parser.should_upgrade() and self._should_upgrade()):
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        """As the base does, with a leaner cycle and without its limit of concurrency, which nobody sets."""
+        version = self.parser.get_http_version()
+        path, raw_path, query = split_url(self.url) if len(self.url) <= USUAL_URL else split_url.__wrapped__(self.url)
+        scope: Any = self.scope
+        scope["http_version"] = version
+        scope["path"], scope["raw_path"], scope["query_string"] = path, raw_path, query
+        before = self.cycle
+        self.cycle = Cycle(self, version != "1.0" and self.parser.should_keep_alive())
         self._handed_on = True
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         if self._refused:
@@ -104,13 +136,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body_bytes += len(body)
         if self._body_bytes > self.limits.body_bytes:
             self._refuse(413)
-        else:
-            super().on_body(body)
+        elif self._handed_on and not self.cycle.response_complete:
+            self.cycle.take(body)
 
     def on_message_complete(self) -> None:
         if not self._refused:
             self._stage = "idle"
-            super().on_message_complete()
+            if self._handed_on and not self.cycle.response_complete:
+                self.cycle.end()
 
     def on_response_complete(self) -> None:
         """As the base does, but for the timer of an idle connection: one that looks again, not one a request."""

@@ -1,5 +1,6 @@
 """The way of a call: decided, recorded, relayed, recorded. Nothing else calls an upstream for a client."""
 
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -68,13 +69,13 @@ class Pipeline:
             call = _continued(call, State(intent.call_id), early)
         await self._start(Run(_narrowed(request, call), reply, reach, call, intent, again))
 
-    async def _start(self, run: Run) -> None:
-        if self._dialogue.may_park(run.request, run.call):
-            parked = self.parking.begin(run.request, run.intent.call_id)
-            parked.begin(self._dispatch(replace(run, reply=parked)))
-            await self._attend(run, parked)
-        else:
-            await self._dispatch(run)
+    def _start(self, run: Run) -> Awaitable[None]:
+        return self._park(run) if self._dialogue.may_park(run.request, run.call) else self._dispatch(run)
+
+    async def _park(self, run: Run) -> None:
+        parked = self.parking.begin(run.request, run.intent.call_id)
+        parked.begin(self._dispatch(replace(run, reply=parked)))
+        await self._attend(run, parked)
 
     async def _dispatch(self, run: Run) -> None:
         started = monotonic()

@@ -1,6 +1,6 @@
 """The values between the edge (bytes) and the core of the gateway (what a request means)."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -119,7 +119,7 @@ class Unavailable(Exception):
 class GatewayCore(Protocol):
     """What the edge needs to know of the rest of the gateway."""
 
-    async def fresh(self) -> None:
+    def fresh(self) -> Awaitable[None]:
         """Wait until every change of config that this process made is in force. Raises `Unavailable`."""
 
     async def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:

@@ -204,4 +204,6 @@ def _closed(target: Target, scope: KeyScope, switches: Switches) -> Gate | None:
 
 def in_scope(target: Target, scope: KeyScope) -> bool:
     """Whether a key narrowed to `scope` reaches the target; `tools` globs hold for names and URIs of every kind."""
+    if not scope.upstreams and not scope.tools:
+        return True
     return Globs.of(scope.upstreams).match(target.upstream) and Globs.of(scope.tools).match(target.name)

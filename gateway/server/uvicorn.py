@@ -48,7 +48,6 @@ class LimitedProtocol(HttpToolsProtocol):
         self._handed_on = False
         self._head_bytes = 0
         self._body_bytes = 0
-        self._declared_bytes = 0
         self._refused = False
         self._dropped = 0
         self._idle_since = 0.0
@@ -88,26 +87,20 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self._refused:
             self._stage = "head"
             self._handed_on = False
-            self._declared_bytes = 0
             super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """As the base does, in one step, because it is called eight times for each request."""
-        if self._refused:
-            return
-        name, value = name.lower(), value.rstrip(WHITESPACE)
-        self.headers.append((name, value))
-        if name == b"content-length":
-            self._declared_bytes = int(value)
-        elif name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
+        """Called eight times for each request: what single headers mean is looked at when all are there."""
+        self.headers.append((name.lower(), value.rstrip(WHITESPACE)))
 
     def on_headers_complete(self) -> None:
         if self._refused:
             return
         self._stage = "body"
         self._body_bytes = 0
-        if self._declared_bytes > self.limits.body_bytes:
+        headers = dict(self.headers)
+        self.expect_100_continue = headers.get(b"expect", b"").lower() == b"100-continue"
+        if int(headers.get(b"content-length", 0)) > self.limits.body_bytes:
             self._refuse(413)
             return
         self.scope["method"] = self.parser.get_method().decode("ascii")

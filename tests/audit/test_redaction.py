@@ -108,8 +108,8 @@ def test_what_is_no_json_is_kept_as_redacted_text() -> None:
 
 
 SCRAPS = [
-    *SECRETS, "mcph", "sk", "ghr", "github", "_pat", "glpat", "npm", "hf", "e2b", "pypi", "xoxs", "shpat", "dop_v1", "_",
-    "-", "baſic", "BEARER", "\t", " ", "ya29.", "ASIA", "A" * 16, "://u:p@h", "?key=v", "&sig=v", "x" * 12,
+    *SECRETS, "mcph", "sk", "ghr", "github", "_pat", "glpat", "npm", "hf", "e2b", "pypi", "xoxs", "shpat", "dop_v1",
+    "_", "-", "baſic", "BEARER", "\t", " ", "ya29.", "ASIA", "A" * 16, "://u:p@h", "?key=v", "&sig=v", "x" * 12,
 ]  # fmt: skip
 
 

@@ -40,7 +40,7 @@ _encode: Final = msgspec.json.encode
 
 
 class Served(asyncio.Protocol):
-    """One connection. POSTs are answered; other methods are refused, as by a server without a stream of its own."""
+    """One connection. POSTs are answered; any other method is refused, as a server without streams may."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport

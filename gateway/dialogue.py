@@ -20,8 +20,8 @@ from audit.writer import Writer
 from gateway import bridge, relay, rounds, tasks
 from gateway.bridge import Asker, ClientRefused
 from gateway.calls import Call, Refused
-from gateway.errors import MISSING_CAPABILITY, unavailable
-from gateway.failures import Failure
+from gateway.errors import MISSING_CAPABILITY
+from gateway.failures import NOT_RECORDED, Failure, unavailable
 from gateway.readers import READERS
 from gateway.rounds import INPUT_REQUIRED, Needs, State
 from gateway.run import Ended, Run, holder_of, intent_of
@@ -103,9 +103,7 @@ class Dialogue:
         try:
             await self.audit.record(event)
         except AuditUnavailable:
-            raise Unavailable(
-                unavailable("audit_unavailable", "The call cannot be recorded right now, so it was not made.")
-            ) from None
+            raise unavailable(NOT_RECORDED, event.call_id) from None
 
     # --- answers that do not end a call -----------------------------------------------------------
 

@@ -22,6 +22,9 @@ class Session(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
+        indexes = (
+            models.Index(fields=["principal"], condition=models.Q(ended_at=None), name="living_session_of_principal"),
+        )
 
     def __str__(self) -> str:
         return str(self.id)

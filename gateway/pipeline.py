@@ -40,7 +40,7 @@ class Pipeline:
     ) -> None:
         self._connections = connections
         self._audit = audit
-        self._denials = denials
+        self.denials: Final = denials
         self._dialogue = Dialogue(connections, audit, limits)
         self._handing = handing
         self.parking: Final = Parking(limits)
@@ -168,7 +168,7 @@ class Pipeline:
 
     def _deny(self, request: Request, reply: Reply, reach: Reach, call: Call, event: Event) -> None:
         """Say no: as the tool's result where the tool may be seen, else as if it did not exist (F52)."""
-        self._denials.add(replace(event, kind=Kind.DENIED))
+        self.denials.add(replace(event, kind=Kind.DENIED))
         if not reach.shows(call.target):
             reply.error(unknown(_noun(request, call), call.shown_as))
             return

@@ -11,7 +11,7 @@ from gateway.calls import Call
 from gateway.errors import INVALID_PARAMS
 from gateway.failures import Failure, rpc_error, tool_result
 from gateway.router import Reach
-from gateway.types import Reply, Request
+from gateway.types import Notification, Reply, Request
 from mcphub.core.clock import epoch_us
 from mcphub.core.ids import new_call_id
 from policies.types import Decision
@@ -54,6 +54,7 @@ class Run(msgspec.Struct, frozen=True, eq=False):
             trace=request.trace,
             caller=request.principal.id,
             log_level=request.client.log_level or (None if request.era == "modern" else ""),
+            param_headers=request.param_headers,
         )
 
     def answered(self, answer: Answer) -> Ended:
@@ -120,7 +121,7 @@ def encode_arguments(arguments: Mapping[str, Any]) -> bytes:
     return wire.encode(arguments) if arguments else b""
 
 
-def holder_of(request: Request, spec: UpstreamSpec) -> str:
+def holder_of(request: Request | Notification, spec: UpstreamSpec) -> str:
     """The sharing scope of the connection that a request runs on (DESIGN §5, connections)."""
     if spec.sharing == "per-user":
         return request.principal.id

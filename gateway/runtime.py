@@ -19,6 +19,7 @@ from gateway.snapshot import Snapshots
 from gateway.types import SessionRef
 from mcphub.core import aio
 from mcphub.core.env import is_scaled
+from mcphub.core.presence import Presence
 from mcphub.core.workers import Workers, new_worker_id
 from upstreams.connections import Connections
 from upstreams.fleet import Fleet
@@ -50,6 +51,7 @@ class Runtime:
         self.edge_app: Final = EdgeApp(self.core, config, self.workers)
         self.core.news.sessions = self.edge_app.sessions
         self.connections.on_notice = self._noticed
+        self.connections.on_return = self.core.news.upstream_returned
         self.connections.on_catalogue_changed = self.core.resources.outdated
         self.snapshots.live.on_change = self.core.news.lists.changed
         handing.answer_with(self.core.handle)
@@ -116,7 +118,8 @@ def _workers() -> Workers:
 
     from mcphub.core.post import ChannelPost
 
-    return Workers(own, ChannelPost(get_channel_layer(), own), ack_s=limits.ack_s, silent_s=limits.silent_s)
+    post, presence = ChannelPost(get_channel_layer(), own), Presence(settings.HUB.data_dir / "workers", own)
+    return Workers(own, post, presence, ack_s=limits.ack_s, silent_s=limits.silent_s)
 
 
 def _connections(workers: Workers) -> Connections:
@@ -124,7 +127,7 @@ def _connections(workers: Workers) -> Connections:
         return Connections(_means(), RowBook())
     book = RowBook(workers.own)
     lease_s = settings.HUB.limits.lease_s
-    return Connections(_means(), book, Fleet(workers, Owners(workers.own, lease_s), book, lease_s))
+    return Connections(_means(), book, Fleet(workers, Owners(workers.own, lease_s, workers.has_ended), book, lease_s))
 
 
 def _means() -> Means:

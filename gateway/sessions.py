@@ -1,24 +1,29 @@
 """Handshake sessions: found in memory, else by their row. A client's id opens only for its principal and route."""
 
+import asyncio
 import hashlib
 import heapq
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
 import structlog
+from django.conf import settings
 from django.db import Error as DatabaseError
 
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply
 from gateway.eras.jsonrpc import dumps, notification_text, same_id
-from gateway.errors import unavailable
+from gateway.errors import RATE_LIMITED, refused
+from gateway.failures import NOT_STORED, unavailable
 from gateway.models import Session
-from gateway.types import Route, SessionRef, Unavailable
+from gateway.types import Route, SessionRef
 from mcphub.core import clock
 from mcphub.core.aio import in_thread
+from mcphub.core.env import storage_s
 from mcphub.core.ids import new_uuid
 from mcphub.core.keyring import KeyringError, keyring
 from mcphub.core.limits import Limits
@@ -32,6 +37,7 @@ FORGET_AFTER: Final = timedelta(days=1)
 SETTLED: Final = timedelta(seconds=60)
 """How far back a worker looks for sessions that another one ended: more than clocks may differ and sweeps may lag."""
 CHUNK: Final = 500
+RETRY: Final = ((b"retry-after", b"60"),)
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +114,7 @@ class Sessions:
         return LiveSession(sealed, SessionRef(id_.hex, revision, client), principal, route)
 
     async def keep(self, session: LiveSession) -> None:
-        """Store it, so that every worker finds it. Raises `Unavailable`."""
+        """Store it, so that every worker finds it. Raises `Unavailable`, `Refused` (too many of its principal)."""
         ref = session.ref
         row = Session(
             id=uuid.UUID(ref.id),
@@ -119,7 +125,11 @@ class Sessions:
             client=_text(ref.client),
             active_at=clock.now(),
         )
-        await _stored(row.save, force_insert=True)
+        limit = self._limits.principal_sessions
+        if not await _stored(_begun, row, limit):
+            raise refused(
+                429, RATE_LIMITED, f"{limit} sessions of this principal are open; end some with DELETE", RETRY
+            )
         self._remember(session)
 
     def find(self, sealed: str, principal: Principal, route: Route) -> LiveSession | None:
@@ -151,7 +161,7 @@ class Sessions:
             return None
         if (known := self.find(sealed, principal, route)) is not None:
             return known  # another request of the session was quicker; there is one of it, and its stream hangs on it
-        client = ClientFacts(**json.loads(row.client), log_level=row.log_level)
+        client = ClientFacts(**json.loads(row.client), log_level=row.log_level, era="handshake")
         session = LiveSession(sealed, SessionRef(id_.hex, row.revision, client), principal, route)
         self._remember(session)
         return session
@@ -174,7 +184,7 @@ class Sessions:
         if session is None:
             return False
         ref = session.ref
-        session.ref = SessionRef(ref.id, ref.revision, ClientFacts(ref.client.capabilities, ref.client.info, level))
+        session.ref = replace(ref, client=replace(ref.client, log_level=level))
         return True
 
     def cancel(self, session: LiveSession, request_id: Any) -> None:
@@ -242,11 +252,11 @@ class Sessions:
         if now >= self._flush_due:
             self._flush_due = now + self._limits.session_flush_s
             touched = [session for session in self._known.values() if self._active_since_flush(session, now)]
-            await _stored(_flush, [uuid.UUID(session.ref.id) for session in touched], self._limits.session_idle_s)
+            await _tried(_flush, [uuid.UUID(session.ref.id) for session in touched], self._limits.session_idle_s)
         for session in touched:
             session.flushed_at = now
         if self._known:
-            for id_ in await _stored(_ended_lately):
+            for id_ in await _tried(_ended_lately):
                 if session_ended := self._by_id.get(id_.hex):
                     self._ended(session_ended)
 
@@ -298,11 +308,28 @@ def _digest(revision: str, client: str) -> bytes:
 
 
 async def _stored(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a client waits for, in the time that it may wait. Raises `Unavailable`."""
+    try:
+        async with asyncio.timeout(storage_s(settings.HUB)):
+            return await _tried(function, *args, **kwargs)
+    except TimeoutError:
+        raise unavailable(NOT_STORED) from None
+
+
+async def _tried(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         return await in_thread(function, *args, **kwargs)
     except DatabaseError as error:
         log.warning("session_storage_failed", error=type(error).__name__)
-        raise Unavailable(unavailable("storage_unavailable", "The hub's storage does not answer.")) from error
+        raise unavailable(NOT_STORED) from error
+
+
+def _begun(row: Session, limit: int) -> bool:
+    """Whether there was room for it: sessions that begin in the same moment may go beyond the limit together."""
+    if Session.objects.filter(principal=row.principal, ended_at=None).count() >= limit:
+        return False
+    row.save(force_insert=True)
+    return True
 
 
 def _living(id_: uuid.UUID, idle_s: float) -> Session | None:

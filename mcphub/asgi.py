@@ -16,7 +16,7 @@ from django.conf import settings  # noqa: E402
 from gateway.edge.paths import parse  # noqa: E402
 from gateway.runtime import runtime  # noqa: E402
 from gateway.server.drain import Receive, Scope, Send  # noqa: E402
-from mcphub import health  # noqa: E402
+from mcphub import health, metrics  # noqa: E402
 from mcphub.core import memory  # noqa: E402
 from mcphub.front import Front, answer  # noqa: E402
 
@@ -62,6 +62,8 @@ def http(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     """Hand the request to health, to the MCP edge or to Django, by its path below the hub's prefix."""
     if scope["path"] in health.PATHS:
         return health.application(scope, receive, send)
+    if scope["path"] == metrics.PATH:
+        return metrics.application(scope, receive, send)
     below = below_prefix(scope)
     if below is None:
         return answer(send, 404, {"error": "not found"})

@@ -21,6 +21,7 @@ class Connections:
     def __init__(self, means: Means, book: Book, fleet: Fleet | None = None) -> None:
         self.on_notice: Callable[[str, str, str, Mapping[str, Any]], None] = _no_notice
         self.on_catalogue_changed: Callable[[str], None] = _no_change
+        self.on_return: Callable[[UpstreamSpec], None] = _no_return
         self._means = means
         self._book = book
         self._fleet = fleet
@@ -50,6 +51,7 @@ class Connections:
     def set_specs(self, specs: Iterable[UpstreamSpec]) -> None:
         """The enabled upstreams from now on: new ones start, changed ones change over, missing ones stop."""
         wanted = {spec.id: spec for spec in specs}
+        back = self._removed & wanted.keys()
         self._removed = (self._removed | self._keepers.keys()) - wanted.keys()
         for upstream_id in self._keepers.keys() - wanted.keys():
             self._retire(self._keepers.pop(upstream_id), gone=True)
@@ -57,6 +59,8 @@ class Connections:
                 self._fleet.dropped(upstream_id)
         for spec in wanted.values():
             self._adopt(spec)
+        for upstream_id in back:
+            self.on_return(wanted[upstream_id])
 
     def call(self, spec: UpstreamSpec, exchange: Exchange) -> Awaitable[Answer]:
         """Send one exchange and wait for its answer.
@@ -67,7 +71,7 @@ class Connections:
         keeper = self._keepers.get(spec.id)
         if keeper is None or keeper.spec.revision < spec.revision:
             keeper = self._adopt(spec)
-        if self._fleet is not None and not keeper.movable:
+        if self._fleet is not None and not keeper.is_movable(exchange.client, exchange.holder):
             return self._fleet.call(keeper, exchange)
         return keeper.call(exchange)
 
@@ -79,14 +83,14 @@ class Connections:
         Lasts over lost connections. Returns what the upstream refuses. Raises `UpstreamError`.
         """
         keeper = self._adopt(spec)
-        if self._fleet is not None and not keeper.movable:
+        if self._fleet is not None and not keeper.is_movable(client, holder):
             return await self._fleet.subscribe(keeper, client, holder, uris)
         return await keeper.subscribe(client, holder, uris)
 
     async def unsubscribe(self, spec: UpstreamSpec, client: ClientFacts, holder: str, uris: Collection[str]) -> None:
         """Take one `subscribe` back."""
         keeper = self._keepers.get(spec.id)
-        if keeper is not None and self._fleet is not None and not keeper.movable:
+        if keeper is not None and self._fleet is not None and not keeper.is_movable(client, holder):
             await self._fleet.unsubscribe(keeper, client, holder, uris)
         elif keeper is not None:
             await keeper.unsubscribe(client, holder, uris)
@@ -94,10 +98,18 @@ class Connections:
     async def lower(self, upstream_id: str, client: ClientFacts, holder: str) -> None:
         """Have the upstream send log messages from `client.log_level` on, if it is connected for this holder."""
         keeper = self._keepers.get(upstream_id)
-        if keeper is not None and self._fleet is not None and not keeper.movable:
+        if keeper is not None and self._fleet is not None and not keeper.is_movable(client, holder):
             await self._fleet.lower(keeper, client, holder)
         elif keeper is not None:
             await keeper.lower(client, holder)
+
+    async def roots_changed(self, upstream_id: str, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream that the client's roots have changed, if its roots were declared there."""
+        keeper = self._keepers.get(upstream_id)
+        if keeper is not None and self._fleet is not None and not keeper.is_movable(client, holder):
+            await self._fleet.roots_changed(keeper, client, holder)
+        elif keeper is not None:
+            await keeper.roots_changed(client, holder)
 
     def facts(self, upstream_id: str) -> ServerFacts | None:
         """What the upstream said of itself when it was last connected; None before."""
@@ -160,7 +172,8 @@ class Connections:
     def _adopt(self, spec: UpstreamSpec) -> Keeper:
         keeper = self._keepers.get(spec.id)
         if keeper is not None and keeper.spec.revision >= spec.revision:
-            keeper.tune(spec)
+            if keeper.spec.revision == spec.revision:
+                keeper.tune(spec)
             return keeper
         if self._scan is None or spec.id in self._removed:
             raise Unreachable("The upstream has been stopped.")
@@ -211,6 +224,10 @@ class Connections:
 
 
 def _no_notice(upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
+    return None
+
+
+def _no_return(spec: UpstreamSpec) -> None:
     return None
 
 

@@ -26,6 +26,7 @@ from upstreams.transports.envelope import offered
 from upstreams.types import Answer, ClientFacts, Exchange
 
 T = TypeVar("T")
+Kind = Literal["subscribe", "unsubscribe", "lower", "roots_changed"]
 
 EXCHANGE: Final = "upstream-exchange"
 NOTICE: Final = "upstream-notice"
@@ -35,6 +36,7 @@ UPDATED: Final = "notifications/resources/updated"
 RELEASE: Final = "holder-ended"
 RESTART: Final = "upstream-restart"
 FREED: Final = "leases-freed"
+ASKS: Final = 2
 LOOKS: Final = 6
 """How often, while a lease lasts, a worker looks whether one has become free."""
 
@@ -49,9 +51,9 @@ class Notice(msgspec.Struct):
 
 
 class Wish(msgspec.Struct):
-    """What a worker wants to hear of over another one's connection."""
+    """What a worker wants of another one's connection besides exchanges."""
 
-    kind: Literal["subscribe", "unsubscribe", "lower"]
+    kind: Kind
     upstream: str
     client: ClientFacts
     holder: str
@@ -170,9 +172,14 @@ class Fleet:
         with suppress(UpstreamError):
             await self._wish("lower", keeper, client, holder, ())
 
+    async def roots_changed(self, keeper: Keeper, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream of changed roots on the connection that declared them."""
+        with suppress(UpstreamError):
+            await self._wish("roots_changed", keeper, client, holder, ())
+
     async def _wish(
         self,
-        kind: Literal["subscribe", "unsubscribe", "lower"],
+        kind: Kind,
         keeper: Keeper,
         client: ClientFacts,
         holder: str,
@@ -195,17 +202,23 @@ class Fleet:
         here: Callable[[], Awaitable[T]],
         there: Callable[[str], Awaitable[T]],
     ) -> T:
-        """Do it where the connection is. What was certainly not done is tried at the next owner, if there is one."""
+        """Do it where the connection is. What was certainly not done is tried at the next owner, if there is one.
+
+        One that gave the connection up a moment ago may have it again: it is asked twice.
+        """
         key = _key(keeper.spec.id, holder)
-        tried: set[str] = set()
-        while (owner := await self._owner(keeper, holder)) not in tried:
+        asked: Counter[str] = Counter()
+        while asked[owner := await self._owner(keeper, holder)] < ASKS:
             if owner == self._owners.own:
                 return await here()
-            tried.add(owner)
+            asked[owner] += 1
             try:
                 return await there(owner)
-            except (NotTaken, Moved):
+            except Moved:
                 self._owners.forget(key)
+            except NotTaken:
+                asked[owner] = ASKS
+                await self._owners.doubt(key, owner)
             except AnswerLost:
                 self._owners.forget(key)
                 raise Lost("The process that holds the connection went away.") from None
@@ -213,7 +226,7 @@ class Fleet:
 
     def noticed(self, keeper: Keeper, holder: str, method: str, params: Mapping[str, Any]) -> None:
         """Tell the others of a notification that only the owner of a connection receives."""
-        if not keeper.movable:
+        if keeper.tells_all(holder):
             self._workers.tell_all(NOTICE, pack(Notice(keeper.spec.id, holder, method, dict(params))))
 
     def released(self, holder: str) -> None:
@@ -226,7 +239,9 @@ class Fleet:
         self._workers.tell_all(RESTART, upstream_id.encode())
 
     def dropped(self, upstream_id: str) -> None:
-        """The upstream was switched off or removed."""
+        """The upstream was switched off or removed; who wants to watch it again when it is back says so."""
+        for watched in [each for each in self._watched if each[0] == upstream_id]:
+            del self._watched[watched]
         keys = [key for key in self._owners.held() if key.startswith(f"{upstream_id}/")]
         aio.spawn(self._owners.release(keys), name="release-leases")
 
@@ -325,11 +340,10 @@ class Fleet:
 
     async def _release_idle(self) -> None:
         """End what nobody used for long, and give up leases behind which no connection is left."""
-        used: set[str] = set()
         for keeper in self.here.keepers():
             if not keeper.running:
                 await keeper.tidy()
-            used |= {_key(keeper.spec.id, holder) for holder in {"", *keeper.holders()}}
+        used = {_key(keeper.spec.id, holder) for keeper in self.here.keepers() for holder in {"", *keeper.holders()}}
         await self._owners.release(self._owners.held() - used)
 
 
@@ -338,7 +352,7 @@ def _key(upstream_id: str, holder: str) -> str:
 
 
 def _watched(keeper: Keeper, client: ClientFacts, holder: str) -> Watched:
-    return keeper.spec.id, holder, pack(offered(client, holder))
+    return keeper.spec.id, holder, pack([client.era, offered(client, holder)])
 
 
 async def _granted(keeper: Keeper, wish: Wish) -> Mapping[str, RpcError]:
@@ -346,6 +360,8 @@ async def _granted(keeper: Keeper, wish: Wish) -> Mapping[str, RpcError]:
         return await keeper.subscribe(wish.client, wish.holder, wish.uris)
     if wish.kind == "unsubscribe":
         await keeper.unsubscribe(wish.client, wish.holder, wish.uris)
-    else:
+    elif wish.kind == "lower":
         await keeper.lower(wish.client, wish.holder)
+    else:
+        await keeper.roots_changed(wish.client, wish.holder)
     return {}

@@ -18,7 +18,7 @@ from upstreams.models import TransportChoice, Upstream
 from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
 from upstreams.serversfile import host_and_port, pair_fault, url_fault
-from upstreams.variables import BUILT_IN, fill, required_names
+from upstreams.variables import BUILT_IN, IN_ARGV, fill, required_names, secrets_in
 
 SECRETS: Final = ("headers", "env", "variables")
 
@@ -201,6 +201,9 @@ class UpstreamForm(OneOrgForm):
         unknown = [(field, name) for field in texts for name in required_names(texts[field]) if name not in known]
         for field, name in unknown:
             self.add_error(field, f"The variable ${{{name}}} is not defined.")
+        for field in ("command", "args"):
+            for name in secrets_in(texts[field], cleaned["secret_variables"]):
+                self.add_error(field, f"${{{name}}} is a secret: {IN_ARGV}.")
         return not unknown
 
     def _check_place(self, cleaned: dict[str, Any]) -> None:

@@ -4,20 +4,21 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Any, Final, Literal, Protocol
+from dataclasses import replace
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
 
 from mcphub.core import aio, clock
-from upstreams.backoff import Breaker, unsent
+from upstreams.backoff import Breaker
 from upstreams.connection import Connection, LiveLink
-from upstreams.discovery import read_catalogue
-from upstreams.errors import Lost, RpcError, TimedOut, TlsFault, Unreachable, UpstreamError, UpstreamFailed
+from upstreams.discovery import Ask, read_catalogue
+from upstreams.errors import LinkOver, Lost, RpcError, TimedOut, TlsFault, Unreachable, UpstreamError, UpstreamFailed
 from upstreams.probe import Means, Reach
-from upstreams.reports import Book, Report
+from upstreams.reports import Book, Report, State
 from upstreams.transports.base import own
-from upstreams.transports.envelope import offered
+from upstreams.transports.envelope import offered, reader_of
 from upstreams.types import Answer, ClientFacts, Era, Exchange, ServerFacts, UpstreamSpec
 
 log = structlog.get_logger(__name__)
@@ -48,7 +49,7 @@ class Keeper:
     def __init__(self, spec: UpstreamSpec, means: Means, book: Book, listener: Listener) -> None:
         self.spec = spec
         self.facts: ServerFacts | None = None
-        self.breaker = Breaker(means.limits.backoff_max_s)
+        self.breaker = Breaker(means.limits)
         self._means = means
         self._book = book
         self._listener = listener
@@ -56,7 +57,7 @@ class Keeper:
         self._wake = asyncio.Event()
         self._refresh = True
         self._doubt = False
-        self._state: Literal["connecting", "up", "down"] = "connecting"
+        self._state: State = "connecting"
         self._fault = ""
         self._task: asyncio.Task[None] | None = None
         self._reach = Reach(spec, means)
@@ -69,18 +70,22 @@ class Keeper:
     async def call(self, exchange: Exchange) -> Answer:
         """Send one exchange over its connection. Raises `UpstreamError`.
 
-        Sent a second time only if it may be and the connection broke under it.
+        Sent a second time only if it certainly was not sent, or if it may be and the connection broke under it.
         """
-        self.breaker.check()
+        self.breaker.admit()
         connection = self._connection(exchange.client, exchange.holder)
         try:
-            answer = await connection.request(exchange)
+            try:
+                answer = await connection.request(exchange)
+            except (LinkOver, Lost) as error:
+                if not (exchange.resend or isinstance(error, LinkOver)):
+                    raise
+                answer = await connection.request(exchange)
         except UpstreamError as error:
             self._failed(error)
-            if not (exchange.resend and error.reason == "lost"):
-                raise
-            answer = await connection.request(exchange)
+            raise
         if self._state != "up":
+            self._doubt = True
             self._wake.set()
         self.breaker.worked()
         return answer
@@ -90,10 +95,13 @@ class Keeper:
         """Whether this process has the upstream's health and catalogue in hand."""
         return self._task is not None
 
-    @property
-    def movable(self) -> bool:
-        """Whether every process may have connections of its own: nothing at the other side depends on which."""
-        return self.facts is not None and self.facts.sessionless
+    def is_movable(self, client: ClientFacts, holder: str) -> bool:
+        """Whether every process may have a connection of its own for this: nothing there depends on which."""
+        return self.facts is not None and self.facts.sessionless and not (holder and self._as_client(client))
+
+    def tells_all(self, holder: str) -> bool:
+        """Whether what `holder`'s connection hears comes to one process alone."""
+        return self.facts is None or not self.facts.sessionless or (self.facts.both and holder != "")
 
     def recall(self, facts: ServerFacts, *, down: bool) -> None:
         """Take over what the process that runs the upstream wrote down."""
@@ -125,7 +133,7 @@ class Keeper:
     async def subscribe(self, client: ClientFacts, holder: str, uris: Collection[str]) -> Mapping[str, RpcError]:
         """Watch resources on the connection of this client; the refusals. Raises `UpstreamError`."""
         if self.facts is None:
-            self.breaker.check()
+            self.breaker.spare()
             await self._connections[SHARED].link()
         return await self._connection(client, holder).subscribe(uris)
 
@@ -140,11 +148,18 @@ class Keeper:
         if (connection := self._connections.get(self._key(client, holder))) is not None:
             await connection.lower(client.log_level)
 
+    async def roots_changed(self, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream so where it is connected for this client; elsewhere it will ask when it needs them."""
+        if (connection := self._connections.get(self._key(client, holder))) is not None:
+            await connection.roots_changed()
+
     def inherit(self, before: "Keeper") -> None:
         """Go on with what was watched under another revision."""
         for key, each in before._connections.items():
             if each.watched:
-                own = self._connections.setdefault(key, self._connect(each.holder, each.capabilities))
+                own = self._connections.setdefault(
+                    key, self._connect(each.holder, each.capabilities, as_client=each.as_client)
+                )
                 own.watched = dict(each.watched)
 
     async def release(self, holder: str) -> None:
@@ -162,43 +177,80 @@ class Keeper:
         await asyncio.gather(*(each.close() for each in self._connections.values()))
         await self._reach.close()
 
-    def _connect(self, holder: str, capabilities: Mapping[str, Any]) -> Connection:
-        return Connection(holder, capabilities, self._open, self._noticed, self._wake_up, self.refresh)
+    def _connect(self, holder: str, capabilities: Mapping[str, Any], *, as_client: bool = False) -> Connection:
+        return Connection(
+            holder, capabilities, self._open, self._noticed, self._wake_up, self.refresh, as_client=as_client
+        )
 
     def _connection(self, client: ClientFacts, holder: str) -> Connection:
         key = self._key(client, holder)
         found = self._connections.get(key)
         if found is None:
-            found = self._connections[key] = self._connect(holder, offered(client, holder))
+            found = self._connections[key] = self._connect(
+                holder, offered(client, holder), as_client=self._as_client(client)
+            )
         return found
 
     def _key(self, client: ClientFacts, holder: str) -> Key:
-        if not holder or (self.facts is not None and self.facts.era == "modern" and self.spec.transport != "stdio"):
+        as_client = self._as_client(client)
+        if not holder or not (as_client or self._keeps_state):
             return SHARED
-        return holder, msgspec.json.encode(offered(client, holder), order="deterministic")
+        declared = msgspec.json.encode(offered(client, holder), order="deterministic")
+        return holder, b"as-client " + declared if as_client else declared
+
+    @property
+    def _keeps_state(self) -> bool:
+        """Whether a connection is more than a way there: a session, or a process."""
+        return self.facts is None or self.facts.era == "handshake" or self.spec.transport == "stdio"
+
+    def _as_client(self, client: ClientFacts) -> bool:
+        """Whether a connection for this client is to be in its own era, and not in that of the shared one."""
+        if client.era == "modern" or self.facts is None or self.facts.era == "handshake":
+            return False
+        return self.facts.both or self.spec.transport == "stdio"
 
     async def _open(self, connection: Connection) -> LiveLink:
-        self.breaker.check()
+        self.breaker.spare()
         era = self.facts.era if self.facts is not None else self.spec.era
         try:
             async with asyncio.timeout(self._means.limits.initialize_s):
-                link = await self._reach.open(era, connection.capabilities, connection)
+                link = await self._reach.open(
+                    era, self._declared(connection), connection, as_client=connection.as_client
+                )
         except TimeoutError:
             error: UpstreamError = TimedOut("The upstream did not become ready in time.", outcome="not_sent")
         except UpstreamError as fault:
-            error = unsent(fault)
+            error = fault if fault.outcome == "not_sent" else fault.unsent()
         else:
-            self.facts = link.facts
+            self._learn(connection, link.facts)
             self.breaker.reached()
             return link
         self.breaker.failed(error)
         raise error
 
+    def _declared(self, connection: Connection) -> Mapping[str, Any]:
+        """What the connection declares. Where nobody's calls run on the hub's own, that is what any client may."""
+        if connection.holder or self.spec.sharing == "shared":
+            return connection.capabilities
+        return reader_of(self.spec).capabilities
+
+    def _learn(self, connection: Connection, said: ServerFacts) -> None:
+        """Take over what the upstream says of itself; what it says in a client's era does not concern the others."""
+        if not connection.as_client:
+            self.facts = said
+        elif self.facts is not None and said.era == "modern":
+            self.facts = replace(self.facts, both=False)
+
     def _failed(self, error: UpstreamError) -> None:
-        if isinstance(error, COUNTS) and error.retry_after is None:
-            self.breaker.failed(error)
-            self._doubt = True
-            self._wake.set()
+        if not isinstance(error, COUNTS) or error.retry_after is not None:
+            self.breaker.undecided()
+            return
+        before = self.breaker.tripped
+        self.breaker.failed(error)
+        if self.breaker.tripped and not before:
+            log.warning("breaker_open", upstream=self.spec.slug, trouble=self.breaker.trouble)
+        self._doubt = True
+        self._wake.set()
 
     def _wake_up(self) -> None:
         self._wake.set()
@@ -237,6 +289,7 @@ class Keeper:
                 self._doubt = False
                 if error := await self._beat(shared):
                     return await self._down(error)
+                await self._tell_breaker(link)
                 await self._close_idle()
                 beat_at = self._after(self.spec.heartbeat_s)
             if self._refresh or now >= list_at:
@@ -265,8 +318,16 @@ class Keeper:
         except UpstreamError as error:
             return error
         self.breaker.reached()
-        await self._book.alive(self.spec.id)
         return None
+
+    async def _tell_breaker(self, link: LiveLink) -> None:
+        """Say how it is after a sign of life: well, or left alone because its calls fail all the same."""
+        state: State = "resting" if self.breaker.tripped else "up"
+        if state == self._state == "up":
+            await self._book.alive(self.spec.id)
+        elif state != self._state:
+            self._state = state
+            await self._book.report(self.spec.id, Report(state, link.facts, self.breaker.trouble))
 
     async def _down(self, error: UpstreamError) -> None:
         """Say so in words, and drop the link so that the next one is new."""
@@ -284,16 +345,20 @@ class Keeper:
         await asyncio.sleep(DEBOUNCE_S if self._listed else 0)
         self._refresh = False
         try:
-            listing = await read_catalogue(shared.request, link.facts, self._means.limits)
+            listing = await read_catalogue(self._asking(shared), link.facts, self._means.limits)
         except UpstreamError as error:
             log.info("discovery_failed", upstream=self.spec.slug, error=error.text)
             await self._book.report(self.spec.id, Report("up", link.facts, error.text))
             return False
-        self._reach.learn(listing)
+        listing = self._reach.learn(listing, link.facts.era)
         self._listed = True
         if await self._book.catalogue(self.spec.id, "", listing):
             self._listener.catalogue_changed(self.spec.id)
         return True
+
+    def _asking(self, shared: Connection) -> Ask:
+        reader = reader_of(self.spec)
+        return lambda exchange: shared.request(replace(exchange, client=reader))
 
     async def tidy(self) -> None:
         """What is due now and then where another process looks after the upstream."""

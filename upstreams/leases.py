@@ -40,6 +40,11 @@ def release(worker: str, keys: Collection[str]) -> None:
     Lease.objects.filter(worker=worker, key__in=keys).delete()
 
 
-def taken(keys: Collection[str]) -> frozenset[str]:
-    """Those of `keys` that some worker has."""
-    return frozenset(Lease.objects.filter(key__in=keys, until__gte=Now()).values_list("key", flat=True))
+def end(workers: Collection[str]) -> None:
+    """Give up everything that these workers had, whose processes have certainly ended."""
+    Lease.objects.filter(worker__in=workers).delete()
+
+
+def taken(keys: Collection[str]) -> dict[str, str]:
+    """Those of `keys` that some worker has, and which."""
+    return dict(Lease.objects.filter(key__in=keys, until__gte=Now()).values_list("key", "worker"))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 import structlog
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 
 from mcphub.core import aio
 from mcphub.core.aio import in_thread
@@ -22,15 +22,17 @@ class Owners:
 
     `on_lost` hears of keys that went to another worker, as happens after this process was stopped for a while.
     A worker cut off from the database keeps what it has: without the database there are no calls either, and
-    with it comes the truth.
+    with it comes the truth. The leases of a process that has certainly ended (`has_ended`) are nobody's at once.
     """
 
-    def __init__(self, own: str, lease_s: float) -> None:
+    def __init__(self, own: str, lease_s: float, has_ended: Callable[[str], bool]) -> None:
         self.own: Final = own
         self.on_lost: Callable[[str], None] = _ignore
         self._lease_s = lease_s
+        self._has_ended = has_ended
         self._held: set[str] = set()
         self._elsewhere: dict[str, str] = {}
+        self._leaving: dict[str, asyncio.Event] = {}
         self._renewing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -57,11 +59,12 @@ class Owners:
             return self.own
         if (known := self._elsewhere.get(key)) is not None:
             return known
+        if (leaving := self._leaving.get(key)) is not None:
+            await leaving.wait()
         try:
             found = await in_thread(leases.take, key, self.own, self._lease_s)
         except DatabaseError as error:
-            log.warning("lease_not_taken", error=type(error).__name__)
-            raise Unreachable("The hub's storage does not answer.") from error
+            raise storage_silent(error) from error
         if found == self.own:
             self._held.add(key)
         else:
@@ -77,13 +80,25 @@ class Owners:
             return []
         try:
             taken = await in_thread(leases.taken, wanted)
+            ended = {worker for worker in set(taken.values()) if self._has_ended(worker)}
+            if ended:
+                await in_thread(leases.end, ended)
         except DatabaseError:
             return []
-        return [key for key in wanted if key in self._held or key not in taken]
+        return [key for key in wanted if key in self._held or taken.get(key) in (None, *ended)]
 
     def forget(self, key: str) -> None:
         """What was known about another worker that has `key` may not hold any more."""
         self._elsewhere.pop(key, None)
+
+    async def doubt(self, key: str, worker: str) -> None:
+        """`worker`, known to have `key`, does not take what it is asked. Raises `Unreachable`."""
+        self.forget(key)
+        if self._has_ended(worker):
+            try:
+                await in_thread(leases.end, [worker])
+            except DatabaseError as error:
+                raise storage_silent(error) from error
 
     async def release(self, keys: Collection[str]) -> None:
         """Give up some of what this worker has."""
@@ -91,10 +106,16 @@ class Owners:
         if not mine:
             return
         self._held -= mine
+        left = asyncio.Event()
+        self._leaving.update(dict.fromkeys(mine, left))
         try:
             await in_thread(leases.release, self.own, mine)
         except DatabaseError as error:
             log.warning("leases_not_released", error=type(error).__name__)
+        finally:
+            left.set()
+            for key in mine:
+                del self._leaving[key]
 
     async def _renew(self) -> None:
         while True:
@@ -109,6 +130,12 @@ class Owners:
                 log.warning("lease_lost", key=key)
                 self._held.discard(key)
                 self.on_lost(key)
+
+
+def storage_silent(error: DatabaseError) -> Unreachable:
+    """Nobody can say who has a lease."""
+    log.warning("leases_not_known", error=type(error).__name__)
+    return Unreachable("The hub's storage does not answer.")
 
 
 def _ignore(key: str) -> None:

@@ -6,16 +6,21 @@ is refused with a 4xx, the HTTP+SSE transport of 2024-11-05 on the same URL (the
 **stdio**: `server/discover` first as well. Some servers ignore requests that come before `initialize`, so
 after `PROBE_S` the handshake is sent behind it; some stop at it, then the process is started once more
 and greeted with `initialize`. A known era (kept in the upstream's state) skips the question.
+
+Servers that are modern may serve the handshake era as well, with requests to the client in the middle of a call,
+which they cannot make of a modern one. A client of that era gets a connection in its own era there. Over HTTP
+the first link finds out whether it can, with a session that it ends again; a process of its own is greeted in
+the client's era at once.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mcphub.core.limits import Limits
 from upstreams.connection import LiveLink
-from upstreams.errors import Lost, ProtocolFault, TimedOut, Unreachable, UpstreamFailed
+from upstreams.errors import Lost, ProtocolFault, TimedOut, Unreachable, UpstreamError, UpstreamFailed
 from upstreams.reports import Listing
 from upstreams.runners.base import Command, Runner
 from upstreams.transports import opening
@@ -31,6 +36,8 @@ from upstreams.types import Answer, Era, ServerFacts, UpstreamSpec
 PROBE_S: Final = 5
 NOT_STREAMABLE: Final = frozenset({400, 404, 405, 406, 415})
 Known = Era | str
+Way = Callable[[Multiplexed], Awaitable[ServerFacts | None]]
+"""Opens a connection in one era; None when that is not the upstream's. Raises `UpstreamError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +56,38 @@ class Reach:
         self._spec = spec
         self._means = means
         self._endpoint: Endpoint | None = None
+        self._both: bool | None = None
 
-    async def open(self, era: Known, capabilities: Mapping[str, Any], watcher: Watcher) -> LiveLink:
-        """A new link. Raises `UpstreamError`."""
+    async def open(
+        self, era: Known, capabilities: Mapping[str, Any], watcher: Watcher, *, as_client: bool = False
+    ) -> LiveLink:
+        """A new link; `as_client`: in the handshake era if the upstream will, else modern. Raises `UpstreamError`."""
         opener = Opener(self._spec, self._means, capabilities, watcher)
         if self._spec.transport == "stdio":
-            return await opener.stdio(era)
+            return await opener.stdio(era, as_client=as_client)
         if self._endpoint is None:
             self._endpoint = Endpoint(self._spec, self._means.allow)
         if self._spec.transport == "sse":
             return await opener.sse(self._endpoint)
-        return await opener.http(self._endpoint, era)
+        if as_client:
+            return await opener.http_as_client(self._endpoint)
+        link = await opener.http(self._endpoint, era)
+        if link.facts.era == "modern":
+            link.facts = replace(link.facts, both=await self._speaks_both(opener, self._endpoint))
+        return link
 
-    def learn(self, listing: Listing) -> None:
-        """Take from the catalogue what calls need to know."""
-        if self._endpoint is not None:
-            self._endpoint.param_headers = opening.param_headers(listing.get("tool", ()))
+    async def _speaks_both(self, opener: "Opener", endpoint: Endpoint) -> bool:
+        """Asked once; where everybody shares one connection it does not matter."""
+        if self._both is None:
+            self._both = self._spec.sharing != "shared" and await opener.gives_sessions(endpoint)
+        return self._both
+
+    def learn(self, listing: Listing, era: Era) -> Listing:
+        """Take from a catalogue what calls need to know; the catalogue without what cannot be called."""
+        if self._endpoint is None or era == "handshake":
+            return listing
+        self._endpoint.param_headers = opening.param_headers(listing.get("tool", ()))
+        return opening.usable(listing)
 
     async def close(self) -> None:
         """Release what the links shared."""
@@ -99,6 +122,29 @@ class Opener:
         link.listen()
         return link
 
+    async def http_as_client(self, endpoint: Endpoint) -> HttpLink:
+        """In the handshake era; modern when the upstream has unlearned the other."""
+        link = HttpLink(self._spec, endpoint, self._watcher, self._means.limits, self._capabilities)
+        try:
+            await link.initialize()
+        except (UpstreamFailed, ProtocolFault):
+            if not await self._is_modern(link):
+                raise
+        else:
+            link.listen()
+        return link
+
+    async def gives_sessions(self, endpoint: Endpoint) -> bool:
+        """Whether this modern upstream also begins sessions; without one it could not ask a client anything."""
+        link = HttpLink(self._spec, endpoint, self._watcher, self._means.limits, {})
+        try:
+            async with asyncio.timeout(PROBE_S):
+                return not (await link.initialize()).sessionless
+        except (TimeoutError, UpstreamError):
+            return False
+        finally:
+            await link.close()
+
     async def _is_modern(self, link: HttpLink) -> bool:
         try:
             async with asyncio.timeout(PROBE_S):
@@ -123,23 +169,36 @@ class Opener:
 
     # --- stdio -----------------------------------------------------------------------------------
 
-    async def stdio(self, era: Known) -> StdioLink:
+    async def stdio(self, era: Known, *, as_client: bool = False) -> StdioLink:
+        ways: tuple[Way, ...] = (self._discovered, self._initialized)
+        if as_client:
+            ways = (self._initialized, self._discovered)
+        elif era == "handshake":
+            ways = (self._initialized,)
+        return await self._begun(ways)
+
+    async def _begun(self, ways: Sequence[Way]) -> StdioLink:
+        """A process that took one of these openings; one that stops at an opening is started anew for the next."""
+        refusal: UpstreamError = ProtocolFault("The upstream speaks no revision that the hub knows.")
         link = await self._start()
         try:
-            if era != "handshake":
-                try:
-                    if facts := await self._discovered(link):
-                        link.settle(facts)
-                        await link.listen()
-                        return link
-                except Lost:
+            for way in ways:
+                if isinstance(refusal, Lost):
                     await link.close()
                     link = await self._start()
-            link.settle(await self._initialized(link))
+                try:
+                    facts = await way(link)
+                except (Lost, ProtocolFault, UpstreamFailed) as fault:
+                    refusal = fault
+                    continue
+                if facts is not None:
+                    link.settle(facts)
+                    await link.listen()
+                    return link
+            raise refusal
         except BaseException:
             await link.close()
             raise
-        return link
 
     async def _start(self) -> StdioLink:
         spec = self._spec

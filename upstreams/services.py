@@ -82,7 +82,7 @@ def record_state(
 
 def _facts(facts: ServerFacts) -> dict[str, Any]:
     return {
-        "era": facts.era,
+        "era": "both" if facts.both else facts.era,
         "protocol": facts.revision[:12],
         "capabilities": _storable(facts.capabilities),
         "server_info": _storable(facts.info),

@@ -20,9 +20,9 @@ HANDSHAKE_REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11
 class UpstreamSpec:
     """How to reach one upstream: its row at one revision, variables filled in. Secrets are inside: no repr.
 
-    `era` is what a probe found ("" = not probed yet); times are seconds. `revision` changes whenever
-    anything changes that a running connection would have to be made anew for. `withheld` are client
-    capabilities (sampling, elicitation, roots) that this upstream is never offered.
+    `era` is what a probe found ("" = not probed yet, "both" = modern, and sessions too); times are seconds.
+    `revision` changes whenever anything changes that a running connection would have to be made anew for.
+    `withheld` are client capabilities (sampling, elicitation, roots) that this upstream is never offered.
     """
 
     id: str
@@ -36,7 +36,7 @@ class UpstreamSpec:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     sharing: Sharing = "shared"
-    era: Era | Literal[""] = ""
+    era: Era | Literal["", "both"] = ""
     connect_s: float = 5
     call_s: float = 60
     call_hard_s: float = 300
@@ -51,11 +51,15 @@ class UpstreamSpec:
 
 
 class ClientFacts(msgspec.Struct, frozen=True):
-    """What this client declared, already narrowed by policy: the most that an upstream may be offered."""
+    """What this client declared, already narrowed by policy: the most that an upstream may be offered.
+
+    `era` is the one that it speaks; the hub's own requests count as modern.
+    """
 
     capabilities: Mapping[str, Any] = {}
     info: Mapping[str, Any] = {}
     log_level: str = ""
+    era: Era = "modern"
 
 
 class Sink(Protocol):
@@ -75,7 +79,8 @@ class Exchange(msgspec.Struct, eq=False):
     upstream's era needs. `holder` is the sharing scope: "" (shared), a principal id, or a session id.
     `resend` marks what may be sent twice: lists, reads, and tools that the operator marked idempotent.
     `caller` is the principal's id, "" for the hub's own requests; `log_level` the least severe log message that the
-    sink takes, "" for whatever is sent, None for none.
+    sink takes, "" for whatever is sent, None for none. `param_headers` are `Mcp-Param-*` headers of the client, names
+    in lower case; a modern upstream gets those that the hub does not make itself from the arguments.
     """
 
     method: str
@@ -89,6 +94,7 @@ class Exchange(msgspec.Struct, eq=False):
     trace: Mapping[str, str] = {}
     caller: str = ""
     log_level: str | None = None
+    param_headers: Mapping[str, str] = {}
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -104,7 +110,7 @@ class ServerFacts:
     """What an upstream said of itself when the connection was made (initialize or server/discover).
 
     `sessionless`: it keeps nothing between requests that belongs to one connection, so that every web
-    process may have its own.
+    process may have its own. `both`: it is modern, and serves sessions of the handshake era over HTTP as well.
     """
 
     era: Era
@@ -113,6 +119,7 @@ class ServerFacts:
     info: Mapping[str, Any] = field(default_factory=dict)
     instructions: str = ""
     sessionless: bool = False
+    both: bool = False
 
 
 class Link(Protocol):

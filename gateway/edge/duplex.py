@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import structlog
@@ -9,6 +10,7 @@ import structlog
 from gateway.edge.handshake import HandshakeEra
 from gateway.edge.incoming import Caller
 from gateway.edge.line import Line
+from gateway.eras.handshake import batch_text, split_batch
 from gateway.eras.jsonrpc import error_text, id_text, kind_of
 from gateway.errors import INVALID_REQUEST, RATE_LIMITED, Refused, refused
 from gateway.server.drain import drain
@@ -18,6 +20,9 @@ from mcphub.core.aio import cancel, spawn
 from upstreams.errors import RpcError
 
 log = structlog.get_logger(__name__)
+
+Joined = Callable[[list[bytes]], bytes]
+"""Makes one message of responses."""
 
 
 class Duplex:
@@ -34,19 +39,34 @@ class Duplex:
         self._on_over = on_over
         self._session: LiveSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way = 0
         self._closing = False
 
     async def take(self, message: Any, size: int) -> None:
-        """Act on one message, or begin to. Raises `Refused` for what is none, or comes out of turn."""
+        """Act on one message or batch, or begin to. Raises `Refused` for what is none, or comes out of turn."""
+        if isinstance(message, list):
+            await self._take_batch(message, size)
+            return
         kind = kind_of(message)
         if kind == "request" and self._session is not None:
-            self._begin(message, size)
+            self._begin([message], size, itemgetter(0))
         elif kind == "request":
-            await self._request(message, size)
-        elif self._session is None:
-            raise refused(400, INVALID_REQUEST, "The conversation begins with initialize")
+            self._line.event(await self._response(message, size))
         else:
-            await self._era.take(self.caller, self._session, message)
+            await self._era.take(self.caller, self._begun(), message)
+
+    async def _take_batch(self, messages: list[Any], size: int) -> None:
+        session = self._begun()
+        requests, others = split_batch(messages, session.ref.revision)
+        for message in others:
+            await self._era.take(self.caller, session, message)
+        if requests:
+            self._begin(requests, size, batch_text)
+
+    def _begun(self) -> LiveSession:
+        if self._session is None:
+            raise refused(400, INVALID_REQUEST, "The conversation begins with initialize")
+        return self._session
 
     def follow(self, caller: Caller) -> None:
         """Who asks is now known anew."""
@@ -71,16 +91,16 @@ class Duplex:
                 log.warning("session_end_postponed")
         await cancel(*self._tasks)
 
-    def _begin(self, message: dict[str, Any], size: int) -> None:
+    def _begin(self, requests: list[dict[str, Any]], size: int, joined: Joined) -> None:
+        """Answer these with what `joined` makes of the responses, in a task of its own."""
         limit = self._line.limits.connection_requests
         if self._closing:
-            self._refuse(message, RpcError(INVALID_REQUEST, "This connection is about to be closed"))
-        elif len(self._tasks) >= limit:
-            self._refuse(
-                message, RpcError(RATE_LIMITED, f"{limit} requests are under way on this connection already")
-            )
+            self._refuse(requests, joined, RpcError(INVALID_REQUEST, "This connection is about to be closed"))
+        elif self._under_way + len(requests) > limit:
+            self._refuse(requests, joined, RpcError(RATE_LIMITED, f"{limit} requests at once are all it may carry"))
         else:
-            task = spawn(self._request(message, size), name="edge-duplex-request")
+            self._under_way += len(requests)
+            task = spawn(self._answer(requests, size, joined), name="edge-duplex-request")
             self._tasks.add(task)
             task.add_done_callback(self._done)
 
@@ -89,16 +109,28 @@ class Duplex:
         if self._closing and not self._tasks:
             self._on_over()
 
-    def _refuse(self, message: dict[str, Any], error: RpcError) -> None:
-        self._line.event(error_text(id_text(message["id"]), error))
+    def _refuse(self, requests: list[dict[str, Any]], joined: Joined, error: RpcError) -> None:
+        self._line.event(joined([error_text(id_text(message["id"]), error) for message in requests]))
 
-    async def _request(self, message: dict[str, Any], size: int) -> None:
+    async def _answer(self, requests: list[dict[str, Any]], size: int, joined: Joined) -> None:
         try:
-            self._line.event(await self._body(message, size))
+            if len(requests) == 1:
+                bodies = [await self._response(requests[0], size)]
+            else:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self._response(message, size)) for message in requests]
+                bodies = [task.result() for task in tasks]
+            self._line.event(joined(bodies))
+        finally:
+            self._under_way -= len(requests)
+
+    async def _response(self, message: dict[str, Any], size: int) -> bytes:
+        try:
+            return await self._body(message, size)
         except Refused as refusal:
-            self._refuse(message, refusal.error)
+            return error_text(id_text(message["id"]), refusal.error)
         except Unavailable as unavailable:
-            self._refuse(message, unavailable.error)
+            return error_text(id_text(message["id"]), unavailable.error)
 
     async def _body(self, message: dict[str, Any], size: int) -> bytes:
         if self._session is not None:

@@ -12,7 +12,7 @@ from gateway.edge.pulse import Pulse
 from gateway.edge.reply import Reply
 from gateway.edge.serving import serve
 from gateway.edge.trails import Trails
-from gateway.eras.handshake import BATCHING, greeting
+from gateway.eras.handshake import batch_text, greeting, split_batch
 from gateway.eras.jsonrpc import error_text, id_text, kind_of
 from gateway.eras.meta import take_asides
 from gateway.eras.methods import ONLY_IN
@@ -21,7 +21,6 @@ from gateway.sessions import LiveSession, Sessions
 from gateway.types import GatewayCore, Notification, Request
 
 SESSION_HEADER: Final = b"mcp-session-id"
-BATCH_MESSAGES: Final = 100
 
 
 class HandshakeEra:
@@ -158,17 +157,9 @@ class HandshakeEra:
 
     async def _batch(self, incoming: Incoming, messages: list[Any], size: int) -> None:
         session = await self._session(incoming)
-        if session.ref.revision not in BATCHING:
-            raise refused(400, INVALID_REQUEST, "Batches do not exist in this revision")
-        if not 0 < len(messages) <= BATCH_MESSAGES:
-            raise refused(400, INVALID_REQUEST, f"A batch holds 1 to {BATCH_MESSAGES} messages")
-        kinds = [kind_of(message) for message in messages]
-        requests = [message for message, kind in zip(messages, kinds, strict=True) if kind == "request"]
-        if any(message["method"] == "initialize" for message in requests):
-            raise refused(400, INVALID_REQUEST, "initialize must stand alone")
-        for message, kind in zip(messages, kinds, strict=True):
-            if kind != "request":
-                await self.take(incoming, session, message)
+        requests, others = split_batch(messages, session.ref.revision)
+        for message in others:
+            await self.take(incoming, session, message)
         if not requests:
             await incoming.outlet.answer(202)
             return
@@ -176,7 +167,7 @@ class HandshakeEra:
         bodies = await self._all(incoming, session, requests, size)
         outlet = incoming.outlet
         if outlet.stream is None:
-            await outlet.finish(200, b"[" + b",".join(bodies) + b"]")
+            await outlet.finish(200, batch_text(bodies))
             return
         for body in bodies[:-1]:
             outlet.event(body)

@@ -48,7 +48,7 @@ class ModernEra:
 
     async def _request(self, incoming: Incoming, message: dict[str, Any], size: int) -> None:
         method = message["method"]
-        envelope = open_envelope(message, incoming.headers)
+        envelope = open_envelope(message, incoming.headers, size)
         outlet = incoming.outlet
         if ONLY_IN.get(method) == "handshake":
             raise refused(404, METHOD_NOT_FOUND, f"Method not found: {method}")

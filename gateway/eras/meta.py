@@ -3,10 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway.eras.jsonrpc import dumps
 from gateway.errors import INVALID_PARAMS, refused
 
 TRACE_KEYS: Final = ("traceparent", "tracestate", "baggage")
+CLIENT_BYTES: Final = 64 * 1024
 NO_TRACE: Final[Mapping[str, str]] = {}
+
+
+def check_client(capabilities: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+    """Raises `Refused` (400, -32602) when a client says more of itself than `CLIENT_BYTES`: all of it is kept."""
+    if len(dumps([capabilities, info])) > CLIENT_BYTES:
+        raise refused(400, INVALID_PARAMS, f"capabilities and clientInfo are larger than {CLIENT_BYTES} bytes")
 
 
 def take_asides(params: dict[str, Any], headers: Mapping[bytes, bytes]) -> tuple[str | int | None, Mapping[str, str]]:

@@ -11,7 +11,7 @@ import msgspec
 from mcp.shared.inbound import decode_header_value
 
 from gateway.eras.levels import LOG_LEVELS
-from gateway.eras.meta import take_asides
+from gateway.eras.meta import CLIENT_BYTES, check_client, take_asides
 from gateway.eras.methods import NAMED_BY, NAMED_IF_SENT
 from gateway.errors import HEADER_MISMATCH, INVALID_PARAMS, UNSUPPORTED_VERSION, Refused, refused
 from upstreams.errors import RpcError
@@ -58,8 +58,8 @@ def _claimed_version(message: Any) -> Any:
         return None
 
 
-def open_envelope(message: dict[str, Any], headers: Mapping[bytes, bytes]) -> Envelope:
-    """Check one modern request and take the envelope keys out of its `params`.
+def open_envelope(message: dict[str, Any], headers: Mapping[bytes, bytes], size: int) -> Envelope:
+    """Check one modern request of `size` bytes and take the envelope keys out of its `params`.
 
     Raises `Refused`: -32602 (envelope missing or malformed), -32020 (headers disagree with the body),
     -32022 (revision that the hub does not serve).
@@ -72,7 +72,10 @@ def open_envelope(message: dict[str, Any], headers: Mapping[bytes, bytes]) -> En
     _check_headers(message["method"], params, revision, headers)
     if revision != MODERN:
         raise unsupported(revision)
-    return Envelope(_client(meta), *take_asides(params, headers))
+    client = _client(meta)
+    if size > CLIENT_BYTES:
+        check_client(client.capabilities, client.info)
+    return Envelope(client, *take_asides(params, headers))
 
 
 def _check_headers(method: str, params: dict[str, Any], revision: Any, headers: Mapping[bytes, bytes]) -> None:

@@ -21,8 +21,9 @@ from twisted.web.http import HTTPChannel
 
 from gateway.server.daphne_socket import DENIAL, LimitedSocket, LimitedSocketFactory
 from gateway.server.deadline import Deadline
+from gateway.server.doors import Doors
 from gateway.server.drain import App, Drain, Message
-from gateway.server.refusals import LINGER_BYTES, LINGER_S, refusal
+from gateway.server.refusals import LINGER_BYTES, LINGER_S, refusal, target_path
 from mcphub.core.limits import Limits
 
 KEEP_ALIVE_S: Final = 75
@@ -31,8 +32,15 @@ LEFT_CLIENT_S: Final = 3600
 """How long an application may go on after its client left; the gateway's own limits end it before."""
 
 
+VERSIONS: Final = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
+OWN_HEADER: Final = b"daphne-root-path"
+"""Tells Daphne where an application is mounted, whoever sends it."""
+
+
 class LimitedChannel(HTTPChannel):  # type: ignore[misc]  # Twisted is untyped here
-    """One connection. Header, body and write deadlines; 413 before more is read."""
+    """One connection. Header, body and write deadlines; 413 and 431 before more is read; what two readers could
+    understand differently is refused.
+    """
 
     limits: Limits
     factory: "LimitedFactory"
@@ -40,7 +48,9 @@ class LimitedChannel(HTTPChannel):  # type: ignore[misc]  # Twisted is untyped h
     def __init__(self) -> None:
         super().__init__()
         self.totalHeadersSize = self.limits.header_bytes
+        self.MAX_LENGTH = self.limits.header_bytes
         self.refused = False
+        self._source = ""
         self._dropped = 0
         loop = reactor._asyncioEventloop
         self._closed: Final[asyncio.Future[None]] = loop.create_future()
@@ -50,9 +60,14 @@ class LimitedChannel(HTTPChannel):  # type: ignore[misc]  # Twisted is untyped h
     def connectionMade(self) -> None:
         super().connectionMade()
         self.factory.channels.add(self)
-        self._reading.set("head", self.limits.header_s, self._read_too_slow)
+        self._source = getattr(self.transport.getPeer(), "host", "")
+        if status := self.factory.doors.enter(self._source):
+            self.refuse(status)
+        else:
+            self._reading.set("head", self.limits.header_s, self._read_too_slow)
 
     def connectionLost(self, reason: Any) -> None:
+        self.factory.doors.leave(self._source)
         self._reading.clear()
         self._writing.clear()
         self.detach()
@@ -77,12 +92,60 @@ class LimitedChannel(HTTPChannel):  # type: ignore[misc]  # Twisted is untyped h
             self._reading.set("head", self.limits.header_s, self._read_too_slow)
         super().dataReceived(data)
 
+    def lineReceived(self, line: bytes) -> None:
+        if self.refused:
+            return
+        if line[:1] in (b" ", b"\t"):
+            self.refuse(400)  # a folded header (RFC 9112 section 5.2)
+        elif self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self.refuse(431)
+        else:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.refuse(431)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self.refused:
+            super().rawDataReceived(data)
+
+    def headerReceived(self, line: bytes) -> bool:
+        name, _, value = line.partition(b":")
+        known = name.lower()
+        if known == b"transfer-encoding" and value.strip(b" \t").lower() != b"chunked":
+            self.refuse(501)
+        elif self._receivedHeaderCount >= self.limits.headers:
+            self.refuse(431)
+        elif known != OWN_HEADER:
+            return bool(super().headerReceived(line))
+        return not self.refused
+
     def allHeadersReceived(self) -> None:
+        if self.refused:
+            return
         self._reading.set("body", self.limits.body_s, self._read_too_slow)
-        if self.length is not None and self.length > self.limits.body_bytes:
-            self.refuse(413)
+        if status := self._fault():
+            self.refuse(status)
         else:
             super().allHeadersReceived()
+
+    def _fault(self) -> int:
+        """The status with which to refuse a request for its head; 0 when there is nothing against it."""
+        if self._version not in VERSIONS:
+            return 505
+        if self.length is not None and self.length > self.limits.body_bytes:
+            return 413
+        if self.length is None and self._version == b"HTTP/1.0":
+            return 400
+        hosts = self.requests[-1].requestHeaders.getRawHeaders(b"host") or [b""]
+        path = target_path(self._path, hosts[0])  # type: ignore[has-type]  # Twisted's, see above
+        if path is None:
+            return 400
+        self._path = path
+        return 0
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.refuse(400)
 
     def allContentReceived(self) -> None:
         if not self.refused:
@@ -91,6 +154,8 @@ class LimitedChannel(HTTPChannel):  # type: ignore[misc]  # Twisted is untyped h
 
     def refuse(self, status: int) -> None:
         """Answer by ourselves, read and drop what still comes for a moment, end the connection."""
+        if self.refused:
+            return
         self.refused = True
         self.transport.write(refusal(status))
         if not self.isSecure():
@@ -171,8 +236,9 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # Daphne is untyped
 class LimitedFactory(HTTPFactory):  # type: ignore[misc]  # Daphne is untyped
     """Makes a channel for each connection and knows those that are open."""
 
-    def __init__(self, server: "DrainingServer", limits: Limits) -> None:
+    def __init__(self, server: "DrainingServer", limits: Limits, doors: Doors) -> None:
         super().__init__(server)
+        self.doors: Final = doors
         self.channels: Final[set[LimitedChannel]] = set()
         self.protocol = type("Channel", (LimitedChannel,), {"limits": limits})
         self.timeOut = KEEP_ALIVE_S
@@ -194,7 +260,7 @@ class DrainingServer(daphne_server.Server):  # type: ignore[misc]  # Daphne is u
     """Runs `on_start`, accepts, and on SIGTERM or SIGINT drains, runs `on_stop` and returns from `run`."""
 
     def __init__(
-        self, app: App, drain: Drain, limits: Limits, sock: socket.socket, on_start: Hook, on_stop: Hook
+        self, app: App, drain: Drain, limits: Limits, doors: Doors, sock: socket.socket, on_start: Hook, on_stop: Hook
     ) -> None:
         super().__init__(
             drain.guard(app),
@@ -204,6 +270,7 @@ class DrainingServer(daphne_server.Server):  # type: ignore[misc]  # Daphne is u
             application_close_timeout=LEFT_CLIENT_S,
         )
         self._limits: Final = limits
+        self._doors: Final = doors
         self._drain: Final = drain
         self._socket: Final = sock
         self._on_start: Final = on_start
@@ -213,9 +280,9 @@ class DrainingServer(daphne_server.Server):  # type: ignore[misc]  # Daphne is u
     def run(self, certfile: str | None = None, keyfile: str | None = None) -> None:
         """Serve until a signal. Raises what `on_start` raised. Call it once, in the main thread."""
         self.connections: dict[Any, dict[str, Any]] = {}
-        self.http_factory = LimitedFactory(self, self._limits)
+        self.http_factory = LimitedFactory(self, self._limits, self._doors)
         loop = reactor._asyncioEventloop
-        self.ws_factory = LimitedSocketFactory(self, self._limits, loop)
+        self.ws_factory = LimitedSocketFactory(self, self._limits, self._doors, loop)
         factory = _with_tls(self.http_factory, certfile, keyfile) if certfile else self.http_factory
         globalLogBeginner.beginLoggingTo([_drop], redirectStandardIO=False, discardBuffer=True)
         asyncio.set_event_loop(loop)

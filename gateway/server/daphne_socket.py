@@ -7,11 +7,14 @@ from autobahn.websocket.types import ConnectionDeny
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
 from gateway.server.deadline import Deadline
+from gateway.server.doors import Doors
 from mcphub.core.limits import Limits
 
 WAITING_FRAMES: Final = 16
 LOOK_AGAIN_S: Final = 0.02
 DENIAL: Final = "websocket.http.response"
+POLICY: Final = 1008
+TOO_BIG: Final = 1009
 
 
 class LimitedSocket(WebSocketProtocol):  # type: ignore[misc]  # Daphne is untyped
@@ -25,9 +28,36 @@ class LimitedSocket(WebSocketProtocol):  # type: ignore[misc]  # Daphne is untyp
         self._denied = False
         self._writable = asyncio.Event()
         self._writable.set()
+        self._frames = 0
+        self._reading = Deadline(self.factory.loop)
         self._writing = Deadline(self.factory.loop)
         self.transport.unregisterProducer()
         self.transport.registerProducer(self, True)
+
+    def connectionLost(self, reason: Any) -> None:
+        self.factory.doors.leave(getattr(self.transport.getPeer(), "host", ""))
+        super().connectionLost(reason)
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        super().onMessageFrameBegin(length)
+        self._frames += 1
+        if self._frames == 1:
+            self._reading.set("message", self.factory.limits.body_s, self._message_too_slow)
+        elif self._frames > self.factory.limits.message_frames:
+            self._fail_connection(TOO_BIG, "too many frames")
+
+    def _message_too_slow(self) -> None:
+        self._fail_connection(POLICY, "the message did not arrive in time")
+
+    def onMessageEnd(self) -> None:
+        self._reading.clear()
+        self._frames = 0
+        super().onMessageEnd()
+
+    def onPing(self, payload: bytes) -> None:
+        """Answered only while the client reads."""
+        if self._writable.is_set():
+            super().onPing(payload)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         super().onMessage(payload, isBinary)
@@ -44,6 +74,7 @@ class LimitedSocket(WebSocketProtocol):  # type: ignore[misc]  # Daphne is untyp
             self.transport.resumeProducing()
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        self._reading.clear()
         self._writing.clear()
         self._writable.set()
         super().onClose(wasClean, code, reason)
@@ -87,9 +118,10 @@ class LimitedSocketFactory(WebSocketFactory):  # type: ignore[misc]  # Daphne is
 
     protocol = LimitedSocket
 
-    def __init__(self, server: Any, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: Any, limits: Limits, doors: Doors, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(server, server=None)
         self.limits: Final = limits
+        self.doors: Final = doors
         self.loop: Final = loop
         self.setProtocolOptions(
             autoPingTimeout=server.ping_timeout,

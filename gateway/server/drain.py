@@ -14,7 +14,7 @@ import structlog
 from django.conf import settings
 
 from gateway.eras.jsonrpc import error_text
-from gateway.errors import unavailable
+from gateway.failures import ENDING, rpc_error
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -168,7 +168,7 @@ async def _send_slices(send: Send, message: Message) -> None:
 
 async def refuse(send: Send) -> None:
     """Answer 503 with `Retry-After` and a JSON-RPC error: the hub is going down."""
-    body = error_text(b"null", unavailable("draining", "The hub is shutting down."))
+    body = error_text(b"null", rpc_error(ENDING))
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

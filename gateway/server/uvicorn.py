@@ -13,13 +13,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.server.cycle import Cycle
 from gateway.server.deadline import Deadline
+from gateway.server.doors import Doors
 from gateway.server.drain import App, Drain
-from gateway.server.refusals import LINGER_BYTES, LINGER_S, refusal
+from gateway.server.refusals import LINGER_BYTES, LINGER_S, refusal, target_path
+from gateway.server.uvicorn_socket import LimitedSocket
 from mcphub.core.limits import Limits
 
 KEEP_ALIVE_S: Final = 75
 FLUSH_S: Final = 3
 USUAL_URL: Final = 256
+VERSIONS: Final = frozenset({"1.0", "1.1"})
+SLASH: Final = ord("/")
 WHITESPACE: Final = b" \t"
 """Not part of a value (RFC 9110 §5.5); the parser takes it away before the value only."""
 
@@ -33,20 +37,25 @@ def split_url(url: bytes) -> tuple[str, bytes, bytes]:
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection. Header, body and write deadlines; 413 and 431 before more is read.
+    """One connection. Header, body and write deadlines; 413 and 431 before more is read; what two readers could
+    understand differently is refused.
 
     A request that arrives in one piece costs no timer.
     """
 
     limits: Limits
     cycle: Cycle
+    doors: Doors
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.said: Final = asyncio.Event()
         self._stage: Literal["idle", "head", "body"] = "idle"
         self._handed_on = False
+        self._source = ""
         self._head_bytes = 0
+        self._is_known_small = True
+        self._trailer_bytes = 0
         self._body_bytes = 0
         self._refused = False
         self._dropped = 0
@@ -56,9 +65,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base does
         super().connection_made(transport)
-        self._arm_read("head", self.limits.header_s)
+        self._source = self.client[0] if self.client else ""
+        if status := self.doors.enter(self._source):
+            self._refuse(status)
+        else:
+            self._arm_read("head", self.limits.header_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.doors.leave(self._source)
         self._reading.clear()
         self._writing.clear()
         self._forget_idleness()
@@ -69,42 +83,79 @@ class LimitedProtocol(HttpToolsProtocol):
             self._drop(data)
             return
         was = self._stage
-        super().data_received(data)
+        self._is_known_small = was != "head" and len(data) <= self.limits.header_bytes
+        self._feed(data)
         if self._refused or self.transport.is_closing():
             return
-        if self._stage == "idle":
-            self._reading.clear()
-        elif self._stage == "body":
+        if self._stage == "body":
             self._arm_read("body", self.limits.body_s)
-        else:
+        elif self._stage == "head":
             self._head_bytes = self._head_bytes + len(data) if was == "head" else 0
             if self._head_bytes > self.limits.header_bytes:
                 self._refuse(431)
             else:
                 self._arm_read("head", self.limits.header_s)
+        elif self.cycle is not None:  # before the first request an empty line is part of a slow header
+            self._reading.clear()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._refused:
+                return
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._go_on_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            if not self._refused:
+                self._refuse(400)
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Read the request once more as if it had not asked for another protocol (RFC 9110 section 7.8).
+
+        The parser takes such a request to have no body, and what was its body for the next request.
+        """
+        head = b"%s %s HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+        kept = [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self._feed(b"".join((head, *kept, b"\r\n", rest)))
 
     def on_message_begin(self) -> None:
         if not self._refused:
             self._stage = "head"
             self._handed_on = False
+            self._trailer_bytes = 0
+            if len(self.pipeline) >= self.limits.connection_requests:
+                self._refuse(429)
             super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called eight times for each request: what single headers mean is looked at when all are there."""
-        self.headers.append((name.lower(), value.rstrip(WHITESPACE)))
+        if self._stage == "body":
+            self._trailer(name, value)
+        else:
+            self.headers.append((name.lower(), value.rstrip(WHITESPACE)))
+
+    def _trailer(self, name: bytes, value: bytes) -> None:
+        """Nothing here reads trailers, and no header may come after the body (RFC 9110 section 6.5.1)."""
+        self._trailer_bytes += len(name) + len(value)
+        if self._trailer_bytes > self.limits.header_bytes and not self._refused:
+            self._refuse(431)
 
     def on_headers_complete(self) -> None:
         if self._refused:
             return
         self._stage = "body"
         self._body_bytes = 0
-        headers = dict(self.headers)
-        self.expect_100_continue = headers.get(b"expect", b"").lower() == b"100-continue"
-        if int(headers.get(b"content-length", 0)) > self.limits.body_bytes:
-            self._refuse(413)
+        if status := self._fault():
+            self._refuse(status)
+            return
+        if self.parser.should_upgrade() and not self._should_upgrade():
             return
         self.scope["method"] = self.parser.get_method().decode("ascii")
-        if not (self.parser.should_upgrade() and self._should_upgrade()):
+        if not self.parser.should_upgrade():
             self._hand_on()
 
     def _hand_on(self) -> None:
@@ -122,6 +173,47 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
+
+    def _fault(self) -> int:
+        """The status with which to refuse a request for its head; 0 when there is nothing against it."""
+        if len(self.headers) > self.limits.headers or self._is_head_too_large():
+            return 431
+        headers = dict(self.headers)
+        if int(headers.get(b"content-length", 0)) > self.limits.body_bytes:
+            return 413
+        if b"transfer-encoding" in headers and not self._is_only_chunked():
+            return 501
+        if b"_" in b"".join(headers):
+            self._drop_ambiguous()
+        self.expect_100_continue = headers.get(b"expect", b"").lower() == b"100-continue"
+        version = self.parser.get_http_version()
+        if version not in VERSIONS:
+            return 505
+        if version == "1.0" and b"transfer-encoding" in headers:
+            return 400
+        if self.parser.should_upgrade() and self._should_upgrade() and self.parser.get_method() != b"GET":
+            return 400
+        return 0 if self.url[0] == SLASH and b"#" not in self.url else self._absolute()
+
+    def _is_only_chunked(self) -> bool:
+        return all(value.lower() == b"chunked" for name, value in self.headers if name == b"transfer-encoding")
+
+    def _drop_ambiguous(self) -> None:
+        """An application may take a name with "_" for the one with "-", which a proxy in front would have seen."""
+        self.headers[:] = [header for header in self.headers if b"_" not in header[0]]
+
+    def _is_head_too_large(self) -> bool:
+        if self._is_known_small:
+            return False
+        exact = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        return exact > self.limits.header_bytes
+
+    def _absolute(self) -> int:
+        path = target_path(self.url, dict(self.headers).get(b"host", b""))
+        if path is None:
+            return 400
+        self.url = path
+        return 0
 
     def on_body(self, body: bytes) -> None:
         if self._refused:
@@ -172,6 +264,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._forget_idleness()
+        self._reading.clear()
+        self._writing.clear()
         super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:
@@ -250,15 +344,16 @@ class DrainingServer(uvicorn.Server):
 
 
 def make_server(
-    app: App, drain: Drain, limits: Limits, *, certfile: str | None = None, keyfile: str | None = None
+    app: App, drain: Drain, limits: Limits, doors: Doors, *, certfile: str | None = None, keyfile: str | None = None
 ) -> DrainingServer:
     """A server for `app`, not yet running; `run(sockets=[…])` makes it accept on sockets that are open already."""
     config = Config(
         drain.guard(app),
         loop="uvloop",
-        http=type("Protocol", (LimitedProtocol,), {"limits": limits}),
-        ws="websockets-sansio",
+        http=type("Protocol", (LimitedProtocol,), {"limits": limits, "doors": doors}),
+        ws=type("Socket", (LimitedSocket,), {"limits": limits, "doors": doors}),
         ws_max_size=limits.body_bytes,
+        ws_per_message_deflate=False,
         lifespan="on",
         interface="asgi3",
         access_log=False,

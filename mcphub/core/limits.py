@@ -9,6 +9,7 @@ class Limits:
     """Defaults. Names ending in `_s` are seconds, in `_bytes` bytes; others are counts."""
 
     header_bytes: int = 32 * 1024
+    headers: int = 100
     body_bytes: int = 4 * 1024 * 1024
     header_s: float = 10
     body_s: float = 30
@@ -30,11 +31,18 @@ class Limits:
     heartbeat_s: float = 30
     discovery_s: float = 300
     backoff_max_s: float = 60
+    unreachable_s: float = 2
+    breaker_failures: int = 5
+    breaker_s: float = 10
     sessions: int = 10_000
+    principal_sessions: int = 20_000
     subscriptions: int = 1_000
     session_idle_s: float = 3_600
     session_flush_s: float = 60
+    connections: int = 20_000
+    source_connections: int = 2_000
     connection_requests: int = 100
+    message_frames: int = 1_000
     streams: int = 10_000
     principal_streams: int = 1_000
     stream_s: float = 0

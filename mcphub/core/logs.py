@@ -30,6 +30,7 @@ QUIET: Final = {
     "httpx": "WARNING",
     "httpx2": "WARNING",
     "kombu": "WARNING",
+    "uvicorn.websocket": "WARNING",
     "watchfiles": "WARNING",
 }
 

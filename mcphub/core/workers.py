@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from mcphub.core import aio, clock
+from mcphub.core.presence import Presence
 
 ID_BYTES: Final = 8
 BATCH_BYTES: Final = 1024 * 1024
@@ -106,12 +107,21 @@ class _Outbox:
 
 
 class Workers:
-    """One per web process. `post` is None where there are no others."""
+    """One per web process. `post` is None where there are no others; `presence` tells of their ends what it can."""
 
-    def __init__(self, own: str, post: Post | None = None, *, ack_s: float = 2, silent_s: float = 10) -> None:
+    def __init__(
+        self,
+        own: str,
+        post: Post | None = None,
+        presence: Presence | None = None,
+        *,
+        ack_s: float = 2,
+        silent_s: float = 10,
+    ) -> None:
         self.own: Final = own
         self.alone: Final = post is None
         self._post = post
+        self._presence = presence
         self._ack_s = ack_s
         self._silent_s = silent_s
         self._handlers: dict[str, Handler] = {}
@@ -134,6 +144,8 @@ class Workers:
 
     async def start(self) -> None:
         """Join the others; while Redis is away, in the background."""
+        if self._presence is not None:
+            self._presence.begin()
         if self._post is not None:
             self._tasks = [
                 aio.spawn(self._post.run(self._received), name="workers-post"),
@@ -154,6 +166,12 @@ class Workers:
             async with asyncio.timeout(FLUSH_S):
                 await asyncio.gather(*(box.sending for box in self._outboxes.values() if box.sending))
         await aio.cancel(*self._tasks)
+        if self._presence is not None:
+            self._presence.end()
+
+    def has_ended(self, worker: str) -> bool:
+        """Whether it is certain that another worker's process is gone; False also when nobody can say."""
+        return self._presence is not None and self._presence.has_ended(worker)
 
     def tell(self, worker: str, subject: str, body: bytes) -> None:
         """Let one worker know; nothing says whether it arrived."""
@@ -172,6 +190,8 @@ class Workers:
         number = next(self._numbers)
         if worker == self.own:
             return await self._ask_here(subject, body, use)
+        if self.has_ended(worker):
+            raise NotTaken
         loop = asyncio.get_running_loop()
         line = Line(lambda said: self._send(worker, Frame("said", number, "", said)))
         if use is not None:
@@ -302,7 +322,7 @@ class Workers:
     # --- who is still there ----------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """While a line is open its asked side is heard of every now and then; silence ends it."""
+        """While a line is open its asked side is heard of every now and then; silence, or its end, ends it."""
         while True:
             await asyncio.sleep(self._silent_s / 4)
             now = clock.monotonic()
@@ -311,8 +331,10 @@ class Workers:
             for key, serving in list(self._serving.items()):
                 if serving.task is None and now - serving.since > self._silent_s:
                     del self._serving[key]
+            ended = {worker for worker in {asked.worker for asked in self._asked.values()} if self.has_ended(worker)}
             for asked in self._asked.values():
-                if now - max(asked.since, self._heard_at.get(asked.worker, 0)) > self._silent_s:
+                silent = now - max(asked.since, self._heard_at.get(asked.worker, 0)) > self._silent_s
+                if silent or asked.worker in ended:
                     _fail(asked.ended, AnswerLost())
             self._heard_at = {worker: at for worker, at in self._heard_at.items() if now - at < self._silent_s}
 

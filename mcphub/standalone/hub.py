@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from gateway.server.daphne import DrainingServer
+from gateway.server.doors import open_doors
 from gateway.server.drain import drain
 from mcphub import asgi
 from mcphub.accounts.models import Org
@@ -37,7 +38,8 @@ class Hub:
     def run(self) -> None:
         """Serve until a signal, then drain."""
         limits = settings.HUB.limits
-        server = DrainingServer(asgi.application, drain(), limits, self.sock, self._start, self._stop)
+        doors = open_doors(limits, settings.HUB.trusted_proxies)
+        server = DrainingServer(asgi.application, drain(), limits, doors, self.sock, self._start, self._stop)
         try:
             server.run(self.certfile, self.keyfile)
         finally:

@@ -77,7 +77,8 @@ def event(message: bytes) -> bytes:
 
 
 async def echo(call: Call) -> None:
-    """Give `text` back."""
+    """Give `text` back, after `pause` seconds."""
+    await asyncio.sleep(call.arguments.get("pause", 0))
     await call.respond(call.result({"content": [{"type": "text", "text": call.arguments.get("text", "")}]}))
 
 

@@ -77,12 +77,11 @@ def record(hub: Hub) -> list[dict[str, Any]]:
 
     Read from the database itself, so that it works while the hub is down.
     """
-    url = hub.environment.get("MCPHUB_DATABASE_URL", "")
+    url = hub.environment.get("MCPHUB_DATABASE_URL", "").partition("?")[0]
     if url:
         with psycopg.connect(url, row_factory=dict_row) as connection:
             return connection.execute(EVENTS).fetchall()
-    file = hub.folder / "data" / "mcphub.sqlite3"
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5)) as store:
+    with closing(sqlite3.connect(f"file:{hub.database}?mode=ro", uri=True, timeout=5)) as store:
         store.row_factory = sqlite3.Row
         return [dict(row) for row in store.execute(EVENTS)]
 

@@ -23,6 +23,7 @@ def main(kind: str, data_dir: str) -> None:
     from gateway.edge.app import EdgeApp
     from gateway.edge.config import EdgeConfig
     from gateway.models import Session
+    from gateway.server.doors import open_doors
     from gateway.server.drain import drain
     from gateway.server.sockets import listen
     from mcphub.core.workers import Workers, new_worker_id
@@ -44,7 +45,7 @@ def main(kind: str, data_dir: str) -> None:
     if kind == "daphne":
         from gateway.server.daphne import DrainingServer
 
-        DrainingServer(served, drain(), limits, sock, edge.start, edge.stop).run()
+        DrainingServer(served, drain(), limits, open_doors(limits), sock, edge.start, edge.stop).run()
         return
     from gateway.server.uvicorn import make_server
 
@@ -59,7 +60,7 @@ def main(kind: str, data_dir: str) -> None:
         await edge.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
-    make_server(app, drain(), limits).run(sockets=[sock])
+    make_server(app, drain(), limits, open_doors(limits)).run(sockets=[sock])
 
 
 if __name__ == "__main__":

@@ -16,6 +16,13 @@ from tests.gateway.conftest import Edge, call, eventually, post, seen
 GREETING = {"protocolVersion": "2024-11-05", "capabilities": {"elicitation": {}}, "clientInfo": {"name": "old"}}
 
 
+def batch_of(size: int) -> list[dict[str, Any]]:
+    """A batch of `size` calls, the first ones ready last, a notification, and a request of the other era."""
+    calls = [call("echo", {"pause": 0.2 / (id_ + 1)}, id_=id_) for id_ in range(size)]
+    note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    return [note, *calls, {"jsonrpc": "2.0", "id": "odd", "method": "server/discover"}]
+
+
 class Old:
     """A conversation spoken by hand."""
 
@@ -197,3 +204,22 @@ async def test_requests_under_way_on_one_connection_are_bounded(client: httpx.As
             await old.send({"jsonrpc": "2.0", "id": id_, "method": "tools/call", "params": params})
         refused = await old.heard()
     assert (refused["id"], refused["error"]["code"]) == (20, -31010)
+
+
+@pytest.mark.requirement("P16")
+async def test_batches_are_answered_together_where_the_revision_has_them(client: httpx.AsyncClient) -> None:
+    batch = batch_of(3)
+    async with old_client(client) as old:
+        assert (await old.send(batch)).status_code == 400
+        await old.ask("initialize", GREETING | {"protocolVersion": "2025-03-26"})
+        assert (await old.send(batch)).status_code == 202
+        answered = await old.heard()
+        assert [one["id"] for one in answered] == [0, 1, 2, "odd"]
+        assert [one["error"]["code"] for one in answered if "error" in one] == [-32601]
+        assert (await old.send([])).status_code == 400
+        await old.send(batch_of(21))
+        assert {one["error"]["code"] for one in await old.heard()} == {-31010}
+        assert (await old.ask("ping", {}))["result"] == {}
+    async with old_client(client) as old:
+        await old.ask("initialize", GREETING | {"protocolVersion": "2025-06-18"})
+        assert (await old.send(batch)).json()["error"]["code"] == -32600

@@ -74,6 +74,14 @@ async def test_envelope_values_are_checked(client: httpx.AsyncClient, key: str, 
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32602)
 
 
+@pytest.mark.parametrize("key", ["clientInfo", "clientCapabilities"])
+async def test_a_client_may_say_so_much_of_itself(client: httpx.AsyncClient, key: str) -> None:
+    for length, status in ((60_000, 200), (66_000, 400)):
+        answer = await post(client, call("whoami", **{PREFIX + key: {"name": "x" * length, "version": "1"}}))
+        assert answer.status_code == status
+    assert answer.json()["error"]["code"] == -32602
+
+
 async def test_unknown_revisions_are_told_which_there_are(client: httpx.AsyncClient) -> None:
     message = call("whoami", **{PREFIX + "protocolVersion": "2099-01-01"})
     answer = await post(client, message, mcp_protocol_version="2099-01-01")

@@ -22,7 +22,7 @@ ALICE, BOB, ELSEWHERE = PEOPLE["alice-key"], PEOPLE["bob-key"], PEOPLE["alice-el
 ROUTE, OTHER_ROUTE = parse("/mcp"), parse("/mcp/default")
 assert ROUTE is not None
 assert OTHER_ROUTE is not None
-CLIENT = ClientFacts({"roots": {}, "z": 1, "a": 1.5}, {"name": "c\u0000ä", "version": "1"})
+CLIENT = ClientFacts({"roots": {}, "z": 1, "a": 1.5}, {"name": "c\u0000ä", "version": "1"}, era="handshake")
 
 
 async def opened(sessions: Sessions) -> LiveSession:

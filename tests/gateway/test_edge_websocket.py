@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from tests.gateway.conftest import Edge, call, eventually, post, seen
+from tests.gateway.test_edge_legacy import batch_of
 
 GREETING = {"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}}, "clientInfo": {"name": "frames"}}
 
@@ -125,6 +126,21 @@ async def test_answers_come_when_they_are_ready(edge: Edge) -> None:
             params = {"name": "echo", "arguments": {"pause": pause}}
             await spoken.send({"jsonrpc": "2.0", "id": id_, "method": "tools/call", "params": params})
         assert [(await spoken.heard())["id"] for _ in range(2)] == [2, 1]
+
+
+@pytest.mark.requirement("P21")
+@pytest.mark.parametrize("revision", ["2025-03-26", "2025-06-18"])
+async def test_batches_are_answered_together_where_the_revision_has_them(edge: Edge, revision: str) -> None:
+    async with dial(edge) as connection:
+        spoken = Frames(connection)
+        await spoken.ask("initialize", GREETING | {"protocolVersion": revision}, 0)
+        await spoken.send(batch_of(3))
+        answered = await spoken.heard()
+        if revision == "2025-03-26":
+            assert [one["id"] for one in answered] == [0, 1, 2, "odd"]
+        else:
+            assert answered["error"]["code"] == -32600
+        assert (await spoken.ask("ping", {}))["result"] == {}
 
 
 @pytest.mark.requirement("P21", "P7")

@@ -59,10 +59,10 @@ def test_the_envelope_is_judged_as_the_sdk_judges_it(drawn: tuple[dict[str, Any]
     raw = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
     if isinstance(expected, InboundLadderRejection):
         with pytest.raises(Refused) as refusal:
-            open_envelope(message, raw)
+            open_envelope(message, raw, 0)
         assert (refusal.value.status, refusal.value.error.code) == (400, expected.code)
     else:
-        assert open_envelope(message, raw).client.info == (expected.client_info or {})
+        assert open_envelope(message, raw, 0).client.info == (expected.client_info or {})
         assert "_meta" not in message["params"]
 
 

@@ -19,7 +19,7 @@ from tests.harness.waiting import until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 MANAGE: Final = (sys.executable, str(ROOT / "manage.py"))
-READY_S: Final = 30
+READY_S: Final = 60
 
 
 class Hub:
@@ -35,7 +35,7 @@ class Hub:
         self.port: Final = free_port()
         self.url: Final = f"http://127.0.0.1:{self.port}"
         self.mcp_url: Final = f"{self.url}/mcp"
-        self._key: Final = key
+        self._key = key
         self._arguments: tuple[str, ...] = ()
         self._process: Process | None = None
         self.environment: Final = {
@@ -59,6 +59,14 @@ class Hub:
     def serve(self, *arguments: str, wait: bool = True) -> Self:
         """Start the web role alone; the database must be migrated. Returns when it is ready."""
         return self._start("serve", "--port", str(self.port), *arguments, wait=wait)
+
+    def prepare(self, servers: Path) -> None:
+        """What `up` makes by itself and `serve` needs: tables, an org with these upstreams, its owner's key."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("create_org", "default")
+        self.manage("import_servers", str(servers))
+        self._key = str(self.manage_json("create_key", "owner", "--org", "default", "--role", "owner")["key"])
 
     def _start(self, *arguments: str, wait: bool) -> Self:
         self._arguments = arguments
@@ -90,6 +98,11 @@ class Hub:
                 page = ask(self.mcp_url, self.key, "tools/list", {"cursor": page["nextCursor"]})
                 found |= {tool["name"].partition("__")[0] for tool in page["tools"]}
         return found
+
+    @property
+    def database(self) -> Path:
+        """The file that the hub keeps everything in, unless it was given another database."""
+        return self.folder / "data" / "mcphub.sqlite3"
 
     @property
     def process(self) -> Process:

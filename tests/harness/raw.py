@@ -11,6 +11,9 @@ import httpx
 
 Era = Literal["handshake", "modern"]
 ERAS: Final[tuple[Era, Era]] = ("handshake", "modern")
+Side = Era | Literal["both"]
+SIDES: Final[tuple[Side, ...]] = (*ERAS, "both")
+"""What a server speaks."""
 HANDSHAKE: Final = "2025-11-25"
 MODERN: Final = "2026-07-28"
 ACCEPT: Final = "application/json, text/event-stream"

@@ -4,8 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from tests.links.conftest import Listening, MemoryBook, spec, tool
 from upstreams.connections import Connections
 from upstreams.types import ClientFacts, Exchange
 
-SERVER = Path(__file__).with_name("sdk_server.py")
+SERVER = "tests.links.sdk_server"
 
 
 @dataclass
@@ -36,7 +35,7 @@ class Running:
 
 async def run(mode: str, port: int = 0) -> Running:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(SERVER), mode, str(port), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-m", SERVER, mode, str(port), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     port = int(await process.stdout.readline())
@@ -131,6 +130,66 @@ async def test_shared_connection_is_never_asked(hub: Connections, sdk_http: Runn
     assert answer.error is not None
 
 
+CAN_BE_ASKED = ClientFacts(capabilities={"elicitation": {}}, era="handshake")
+RED = {"action": "accept", "content": {"colour": "red"}}
+
+
+@pytest.mark.requirement("P5")
+async def test_server_of_both_eras_is_spoken_to_in_the_era_of_each_client(
+    hub: Connections, book: MemoryBook, sdk_http: Running
+) -> None:
+    upstream = spec(url=sdk_http.url, sharing="per-user")
+    hub.set_specs([upstream])
+    await book.until(lambda: "u1" in book.listings)
+
+    def call(**facts: Any) -> Any:
+        return hub.call(upstream, tool("favourite", sink=Listening(reply=RED), holder="user:1", **facts))
+
+    old, new = await asyncio.gather(call(client=CAN_BE_ASKED), call(client=replace(CAN_BE_ASKED, era="modern")))
+    assert (old.era, text(old.result)) == ("handshake", "accept red")
+    assert new.era == "modern"
+    facts = hub.facts("u1")
+    assert facts is not None
+    assert (facts.era, facts.both, facts.sessionless) == ("modern", True, True)
+    assert book.reports["u1"].facts == facts
+
+
+async def test_everybodys_connection_to_a_server_of_both_eras_is_modern(hub: Connections, sdk_http: Running) -> None:
+    upstream = spec(url=sdk_http.url, sharing="shared")
+    answer = await hub.call(upstream, tool("echo", {"text": "x"}, client=CAN_BE_ASKED))
+    assert answer.era == "modern"
+
+
+@pytest.mark.parametrize("kind", ["http-modern", "http-stateless"])
+async def test_client_is_spoken_for_in_the_modern_era_where_there_are_no_sessions(
+    hub: Connections, kind: str
+) -> None:
+    running = await run(kind)
+    try:
+        upstream = spec(url=running.url, sharing="per-user")
+        answer = await hub.call(upstream, tool("echo", {"text": "x"}))
+        answer = await hub.call(upstream, tool("echo", {"text": "x"}, client=CAN_BE_ASKED, holder="user:1"))
+        assert (answer.era, text(answer.result)) == ("modern", "x")
+    finally:
+        await running.stop()
+
+
+async def test_server_that_has_unlearned_the_handshake_is_spoken_to_in_the_other_era(
+    hub: Connections, sdk_http: Running
+) -> None:
+    upstream = spec(url=sdk_http.url, sharing="per-user")
+    await hub.call(upstream, tool("echo", {"text": "x"}))
+    await sdk_http.stop()
+    changed = await run("http-modern", int(sdk_http.url.split(":")[2].split("/")[0]))
+    try:
+        answer = await hub.call(upstream, tool("echo", {"text": "x"}, client=CAN_BE_ASKED, holder="user:1"))
+        assert answer.era == "modern"
+        assert (facts := hub.facts("u1")) is not None
+        assert not facts.both
+    finally:
+        await changed.stop()
+
+
 @pytest.mark.requirement("U13")
 @pytest.mark.parametrize("era", ERAS)
 async def test_list_changed_is_followed(hub: Connections, book: MemoryBook, sdk_http: Running, era: Any) -> None:
@@ -169,3 +228,35 @@ async def test_mirrored_argument_headers(hub: Connections, book: MemoryBook, sdk
     upstream = spec(url=sdk_http.url, era="modern")
     call = Exchange("tools/call", {"name": "region", "arguments": {"where": "Zürich"}}, Listening())
     assert text((await hub.call(upstream, call)).result) == "Zürich"
+
+
+@pytest.mark.requirement("P4")
+async def test_unknown_parameter_headers_of_a_client_are_forwarded(hub: Connections, sdk_http: Running) -> None:
+    call = tool("seen", param_headers={"mcp-param-colour": "red", "mcp-param-tone": "=?base64?w7w=?="})
+    answer = await hub.call(spec(url=sdk_http.url, era="modern"), call)
+    assert json.loads(text(answer.result)) == {"mcp-param-colour": "red", "mcp-param-tone": "=?base64?w7w=?="}
+
+
+@pytest.mark.requirement("P4")
+@pytest.mark.parametrize("sent", [{}, {"mcp-param-label": "a lie"}], ids=["none", "a wrong one"])
+async def test_tools_are_listed_again_when_headers_are_refused(
+    hub: Connections, book: MemoryBook, sdk_http: Running, sent: dict[str, str]
+) -> None:
+    upstream = spec(url=sdk_http.url, era="modern")
+    hub.set_specs([upstream])
+    await book.until(lambda: "u1" in book.listings)
+    await hub.call(upstream, tool("change_parcel"))
+    answers = [await hub.call(upstream, tool("parcel", {"label": "fragile"}, param_headers=sent)) for _ in range(2)]
+    assert [json.loads(text(answer.result)) for answer in answers] == [{"mcp-param-label": "fragile"}] * 2
+    assert [report.state for _, report in book.history].count("up") == 1
+
+
+@pytest.mark.requirement("P4")
+async def test_tool_with_unusable_annotations_is_left_out(
+    hub: Connections, book: MemoryBook, sdk_http: Running
+) -> None:
+    hub.set_specs([spec(url=sdk_http.url)])
+    await book.until(lambda: "u1" in book.listings)
+    names = {each["name"] for each in book.listings["u1"]["tool"]}
+    assert "region" in names
+    assert "twice" not in names

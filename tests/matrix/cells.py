@@ -21,7 +21,7 @@ from mcp_types import (
     ToolListChangedNotification,
 )
 
-from tests.harness.raw import Era
+from tests.harness.raw import Era, Side
 from tests.matrix.door import Door, text
 
 Cell = Callable[[Door], Awaitable[None]]
@@ -227,12 +227,13 @@ _NO_TASKS: Final = (
     "withdrew; the hub does not speak of them."
 )
 
-EMPTY: Final[Mapping[tuple[str, Era, Era], str]] = {
+EMPTY: Final[Mapping[tuple[str, Era, Side], str]] = {
     ("task", "handshake", "handshake"): _NO_TASKS,
     ("task", "handshake", "modern"): _NO_TASKS,
+    ("task", "handshake", "both"): _NO_TASKS,
     ("task", "modern", "handshake"): _NO_TASKS,
 }
-"""(kind, era of the client, era of the upstream) → why the specification has no such thing."""
+"""(kind, era of the client, era or eras of the upstream) → why the specification has no such thing."""
 
 
 @asynccontextmanager

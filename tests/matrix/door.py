@@ -9,18 +9,18 @@ from mcp import Client
 
 from tests.harness.clients import Mode, python_client
 from tests.harness.hub import Hub
-from tests.harness.raw import Era, RawClient, raw_client
+from tests.harness.raw import Era, RawClient, Side, raw_client
 
 Endpoint = Literal["aggregate", "single"]
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Opens clients of one era on one endpoint. The upstream of each era has the era's name as its slug."""
+    """Opens clients of one era on one endpoint. The upstream of each side has its name as its slug."""
 
     hub: Hub
     client: Era
-    upstream: Era
+    upstream: Side
     endpoint: Endpoint
 
     @property
@@ -33,7 +33,7 @@ class Door:
         return f"{self.upstream}__{own}" if self.endpoint == "aggregate" else own
 
     def at(self, own: str) -> str:
-        """What the endpoint calls a URI that both upstreams have."""
+        """What the endpoint calls a URI that all upstreams have."""
         return f"hub+{self.upstream}:{own}" if self.endpoint == "aggregate" else own
 
     @asynccontextmanager

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.harness.raw import ERAS
+from tests.harness.raw import ERAS, SIDES
 from tests.matrix.cells import CELLS, EMPTY
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "compatibility.md"
@@ -13,7 +13,8 @@ ABOUT: Final = """\
 
 Clients and servers of both protocol eras meet at the hub: *handshake* (2024-11-05 to 2025-11-25) and *modern*
 (2026-07-28). Each cell is a test (`tests/matrix`): the official Python client of the one era, through a hub, at a
-server that speaks the other era alone, both at the aggregate endpoint `/mcp` and at the server's own endpoint.
+server of one era alone or of both, both at the aggregate endpoint `/mcp` and at the server's own endpoint. A server
+of both is spoken to in the era of the client, so that it asks in the middle of a call as it would without the hub.
 """
 
 OTHERS: Final = """\
@@ -35,7 +36,7 @@ def text() -> str:
 
 
 def _table(notes: list[str]) -> Iterator[str]:
-    ways = [(client, upstream) for client in ERAS for upstream in ERAS]
+    ways = [(client, upstream) for client in ERAS for upstream in SIDES]
     yield f"| client → server | {' | '.join(f'{client} → {upstream}' for client, upstream in ways)} |"
     yield f"|---|{'---|' * len(ways)}"
     for kind in CELLS:

@@ -1,4 +1,4 @@
-"""Every official client, and the usual ones, use what there is at both eras of upstream through one endpoint."""
+"""Every official client, and the usual ones, use what there is at upstreams of each kind through one endpoint."""
 
 from typing import Any, Final, Literal
 
@@ -10,7 +10,7 @@ from mcp_types import CreateMessageResult, ElicitResult, TextContent
 from tests.harness import node
 from tests.harness.clients import Mode, python_client
 from tests.harness.hub import Hub
-from tests.harness.raw import ERAS, Era
+from tests.harness.raw import SIDES, Side
 from tests.matrix.door import text
 
 pytestmark = [pytest.mark.requirement("P4"), pytest.mark.requirement("P5")]
@@ -33,9 +33,9 @@ async def _think(context: Any, params: Any) -> CreateMessageResult:
     return CreateMessageResult(role="assistant", model="m", content=TextContent(type="text", text="Paris"))
 
 
-@pytest.mark.parametrize("upstream", ERAS)
+@pytest.mark.parametrize("upstream", SIDES)
 @pytest.mark.parametrize("mode", PYTHON)
-async def test_python_sdk(hub: Hub, mode: Mode, upstream: Era):
+async def test_python_sdk(hub: Hub, mode: Mode, upstream: Side):
     callbacks = {"elicitation_callback": _choose, "sampling_callback": _think}
     async with python_client(hub.mcp_url, hub.key, mode, **callbacks) as client:
         assert text(await client.call_tool(f"{upstream}__everything")) == f"text of {upstream}"
@@ -47,9 +47,9 @@ async def test_python_sdk(hub: Hub, mode: Mode, upstream: Era):
         assert prompt.messages[0].content.text == f"Greet Ada, says {upstream}"
 
 
-@pytest.mark.parametrize("upstream", ERAS)
+@pytest.mark.parametrize("upstream", SIDES)
 @pytest.mark.parametrize(("sdk", "pin", "revision"), TYPESCRIPT)
-def test_typescript_sdk(hub: Hub, sdk: Literal["1", "2"], pin: str, revision: str, upstream: Era):
+def test_typescript_sdk(hub: Hub, sdk: Literal["1", "2"], pin: str, revision: str, upstream: Side):
     steps: list[tuple[str, dict[str, Any]]] = [
         ("callTool", {"name": f"{upstream}__everything", "arguments": {}}),
         ("callTool", {"name": f"{upstream}__ask_form", "arguments": {}}),
@@ -69,8 +69,8 @@ def test_typescript_sdk(hub: Hub, sdk: Literal["1", "2"], pin: str, revision: st
     assert [method for method, _ in seen.asked] == list(REPLIES)
 
 
-@pytest.mark.parametrize("upstream", ERAS)
-def test_inspector(hub: Hub, upstream: Era):
+@pytest.mark.parametrize("upstream", SIDES)
+def test_inspector(hub: Hub, upstream: Side):
     def inspect(*arguments: str) -> Any:
         return node.inspector(hub.mcp_url, hub.key, "--method", *arguments)
 
@@ -83,8 +83,8 @@ def test_inspector(hub: Hub, upstream: Era):
     assert prompt["messages"][0]["content"]["text"] == f"Greet Ada, says {upstream}"
 
 
-@pytest.mark.parametrize("upstream", ERAS)
-async def test_fastmcp(hub: Hub, upstream: Era):
+@pytest.mark.parametrize("upstream", SIDES)
+async def test_fastmcp(hub: Hub, upstream: Side):
     async def choose(message: str, shape: Any, params: Any, context: Any) -> dict[str, str]:
         return {"colour": "red"}
 

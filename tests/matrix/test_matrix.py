@@ -5,14 +5,14 @@ from itertools import product
 import pytest
 
 from tests.harness.hub import Hub
-from tests.harness.raw import ERAS, Era
+from tests.harness.raw import ERAS, SIDES, Era, Side
 from tests.matrix import page
 from tests.matrix.cells import CELLS, EMPTY
 from tests.matrix.door import Door, Endpoint
 
 POSSIBLE = [
     pytest.param(kind, client, upstream, id=f"{kind}-{client}-client-{upstream}-upstream")
-    for kind, client, upstream in product(CELLS, ERAS, ERAS)
+    for kind, client, upstream in product(CELLS, ERAS, SIDES)
     if (kind, client, upstream) not in EMPTY
 ]
 ENDPOINTS: tuple[Endpoint, Endpoint] = ("aggregate", "single")
@@ -22,7 +22,7 @@ ENDPOINTS: tuple[Endpoint, Endpoint] = ("aggregate", "single")
 @pytest.mark.requirement("P5")
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize(("kind", "client", "upstream"), POSSIBLE)
-async def test_cell(hub: Hub, kind: str, client: Era, upstream: Era, endpoint: Endpoint):
+async def test_cell(hub: Hub, kind: str, client: Era, upstream: Side, endpoint: Endpoint):
     await CELLS[kind](Door(hub, client, upstream, endpoint))
 
 

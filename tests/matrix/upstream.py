@@ -1,7 +1,7 @@
-"""The upstream of the matrix: `python -m tests.matrix.upstream handshake|modern PORT`, one era only.
+"""The upstream of the matrix: `python -m tests.matrix.upstream handshake|modern|both PORT`.
 
 Its definitions are the same in both eras, down to the URIs, so that two of them collide behind one endpoint;
-what they answer names the era.
+what they answer names the era. The one of both asks each client in the way of the connection that it is called over.
 """
 
 import asyncio
@@ -45,15 +45,17 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
-from tests.harness.upstreams.one_era import Era, only
+from tests.harness.raw import Side
+from tests.harness.upstreams.one_era import only
 
+MODERN: Final = "2026-07-28"
 PAGE: Final = 5
 PAPER: Final = "cGFwZXI="
 WATCHED: Final = "note://watched"
 FORM: Final = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
 TASKS: Final = "io.modelcontextprotocol/tasks"
 
-era: Era = "handshake"
+era: Side = "handshake"
 interrupted = 0
 sessions: Final[dict[str, ServerSession]] = {}
 Ctx = Context[Any, Any]
@@ -66,8 +68,8 @@ RESULT_OF: Final[dict[type, Any]] = {
 
 
 async def asked(ctx: Ctx, request: Asked) -> Any:
-    """The client's answer, in the way of the era: asked for at once, or by a result that needs it."""
-    if era == "modern":
+    """The client's answer, in the way of the connection: asked for at once, or by a result that needs it."""
+    if ctx.protocol_version == MODERN:
         return (ctx.input_responses or {}).get("asked") or InputRequiredResult(
             input_requests={"asked": request}, request_state="waiting"
         )
@@ -144,7 +146,7 @@ async def ask_form(ctx: Ctx) -> Any:
 async def ask_url(ctx: Ctx) -> Any:
     """The person, on a page."""
     page = {"message": "Open it", "url": "https://example.org/page", "elicitation_id": "page-1"}
-    if era == "modern":
+    if ctx.protocol_version == MODERN:
         del page["elicitation_id"]
     answer = await asked(ctx, ElicitRequest(params=ElicitRequestURLParams(**page)))
     return answer if isinstance(answer, InputRequiredResult) else answer.action
@@ -217,6 +219,8 @@ async def by_pages(ctx: ServerRequestContext[Any], call_next: Any) -> Any:
 async def with_tasks(ctx: ServerRequestContext[Any], call_next: Any) -> Any:
     """The tool `work` is a task for clients that know the extension; `tasks/get` says that it is done."""
     params = ctx.params or {}
+    if ctx.protocol_version != MODERN:
+        return await call_next(ctx)
     if ctx.method == "tools/call" and params.get("name") == "work":
         return {"resultType": "task", **_task("working")}
     if ctx.method == "tasks/get":
@@ -259,7 +263,7 @@ TOOLS: Final = (
 
 def make() -> MCPServer[Any]:
     """The server of this process's era."""
-    middleware = [by_pages, with_tasks] if era == "modern" else [remembered, by_pages]
+    middleware = [remembered, by_pages, *([] if era == "handshake" else [with_tasks])]
     server = MCPServer(f"matrix-{era}", version="1", instructions=f"The {era} one.", middleware=middleware)
     for tool in TOOLS:
         server.add_tool(tool, structured_output=False)
@@ -288,7 +292,7 @@ def make() -> MCPServer[Any]:
         subject = ref.name if isinstance(ref, PromptReference) else ref.uri
         return Completion(values=[f"{argument.value} of {subject} at {era}"], total=1, has_more=False)
 
-    if era == "handshake":
+    if era != "modern":
         _accept(server)
     return server
 
@@ -313,5 +317,8 @@ def _accept(server: MCPServer[Any]) -> None:
 
 
 if __name__ == "__main__":
-    era = sys.argv[1]  # type: ignore[assignment]  # one of the two
-    uvicorn.run(only(era, make().streamable_http_app()), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
+    era = sys.argv[1]  # type: ignore[assignment]  # one of the three
+    app = make().streamable_http_app()
+    uvicorn.run(
+        app if era == "both" else only(era, app), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning"
+    )

@@ -11,6 +11,7 @@ import sys
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcphub.settings")
 
+from gateway.server.doors import open_doors
 from gateway.server.drain import Drain
 from gateway.server.sockets import listen
 from mcphub.core.limits import Limits
@@ -126,8 +127,8 @@ if __name__ == "__main__":
         from gateway.server.uvicorn import make_server
 
         files = dict(zip(("certfile", "keyfile"), tls, strict=False))
-        make_server(application, drain, limits, **files).run(sockets=[sock])
+        make_server(application, drain, limits, open_doors(limits), **files).run(sockets=[sock])
     else:
         from gateway.server.daphne import DrainingServer
 
-        DrainingServer(application, drain, limits, sock, start, stop).run(*tls)
+        DrainingServer(application, drain, limits, open_doors(limits), sock, start, stop).run(*tls)

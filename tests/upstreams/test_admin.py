@@ -100,6 +100,16 @@ def test_operator_adds_an_upstream_and_its_secrets_are_never_shown(org: Org, ope
 
 
 @pytest.mark.requirement("U5")
+def test_secret_in_the_arguments_is_refused_with_the_place_where_it_may_stand(org: Org, operator: Client) -> None:
+    sent = fields(org, transport="stdio", command="sh", args="--key=${API_KEY}", secret_variables="API_KEY=canary")
+    fault = faults(operator.post(reverse(ADD), sent))["args"][0]
+    assert "environment" in fault
+    assert "canary" not in fault
+    sent |= {"args": "-c\nrun", "secret_env": "API_KEY=${API_KEY}"}
+    assert operator.post(reverse(ADD), sent).status_code == 302
+
+
+@pytest.mark.requirement("U5")
 def test_masked_values_survive_a_save_and_new_ones_replace_them(
     org: Org, operator: Client, make_upstream: MakeUpstream
 ) -> None:
@@ -288,8 +298,11 @@ def test_list_shows_state_error_and_tools(operator: Client, make_upstream: MakeU
     store_catalogue(up.pk, "", {"tool": [tool("a"), tool("b")]})
     record_state(up.pk, "up")
     record_state(down.pk, "down", error="It refused the connection.", stderr_tail="boom\n")
+    record_state(make_upstream("resting").pk, "resting", error="5 calls in a row failed.")
     shown = html.unescape(operator.get(reverse(LIST)).content.decode())
     assert "It refused the connection." in shown
+    assert "left alone" in shown
+    assert "5 calls in a row failed." in shown
     assert "${NOWHERE} is not defined" in shown
     assert "boom" in operator.get(reverse(CHANGE, args=[down.pk])).content.decode()
 

@@ -21,13 +21,13 @@ def test_first_worker_has_it_and_the_second_learns_who() -> None:
     assert leases.take("u/", "one", 30) == "one"
     assert leases.take("u/", "two", 30) == "one"
     assert leases.take("u/", "one", 30) == "one"
-    assert leases.taken(["u/", "v/"]) == {"u/"}
+    assert leases.taken(["u/", "v/"]) == {"u/": "one"}
 
 
 def test_lease_that_ran_out_is_anybodys() -> None:
     leases.take("u/", "one", 30)
     run_out("u/")
-    assert leases.taken(["u/"]) == frozenset()
+    assert leases.taken(["u/"]) == {}
     assert leases.take("u/", "two", 30) == "two"
     assert leases.renew("one", 30) == frozenset()
 
@@ -41,6 +41,13 @@ def test_prolonged_lease_stays_and_released_one_is_free() -> None:
     assert leases.take("u/", "two", 30) == "one"
     leases.release("one", ["u/"])
     assert leases.take("u/", "two", 30) == "two"
+
+
+def test_what_ended_processes_had_is_free_and_nothing_else() -> None:
+    for key, worker in (("u/", "one"), ("v/", "one"), ("w/", "two")):
+        leases.take(key, worker, 30)
+    leases.end(["one"])
+    assert leases.taken(["u/", "v/", "w/"]) == {"w/": "two"}
 
 
 @pytest.mark.django_db(transaction=True)

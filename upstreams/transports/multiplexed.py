@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mcphub.core import aio, clock
 from mcphub.core.limits import Limits
-from upstreams.errors import Lost, ProtocolFault, RpcError, TimedOut, Unreachable, UpstreamError, UpstreamFailed
+from upstreams.errors import LinkOver, Lost, ProtocolFault, RpcError, TimedOut, UpstreamError, UpstreamFailed
 from upstreams.loglevels import MESSAGE
 from upstreams.transports import base, wire
 from upstreams.transports.base import Underway, Watcher
@@ -121,7 +121,7 @@ class Multiplexed:
 
     async def request(self, exchange: Exchange) -> Answer:
         if self.ended is not None:
-            raise Unreachable("The connection to the upstream has ended.")
+            raise LinkOver("The connection to the upstream has ended.")
         self._last_id += 1
         under = Underway(exchange, self._last_id, Patience(self.spec.call_s, self.spec.call_hard_s))
         sent = False

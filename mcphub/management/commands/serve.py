@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError
 from django.db import connections
 
+from gateway.server.doors import open_doors
 from gateway.server.drain import drain
 from gateway.server.sockets import CannotListen, listen
 from gateway.server.supervisor import Supervisor, inherited
@@ -56,14 +57,15 @@ def serve(sock: socket.socket, server: str) -> None:
 
     log.info("serving", address=":".join(map(str, sock.getsockname()[:2])), server=server)
     limits = settings.HUB.limits
+    doors = open_doors(limits, settings.HUB.trusted_proxies)
     if server == "uvicorn":
         from gateway.server.uvicorn import make_server
 
-        make_server(asgi.application, drain(), limits).run(sockets=[sock])
+        make_server(asgi.application, drain(), limits, doors).run(sockets=[sock])
     else:
         from gateway.server.daphne import DrainingServer
 
-        DrainingServer(asgi.application, drain(), limits, sock, asgi.start, asgi.stop).run()
+        DrainingServer(asgi.application, drain(), limits, doors, sock, asgi.start, asgi.stop).run()
 
 
 def _count(text: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from tests.harness import node
 from tests.harness.hub import ROOT
 from tests.harness.processes import Process, free_port
-from tests.harness.raw import Era
+from tests.harness.raw import Era, Side
 from tests.harness.waiting import until
 
 SDK_SERVER = "tests.harness.upstreams.sdk_server"
@@ -51,15 +51,15 @@ def sdk_http(folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/mcp"
 
 
-def asking_stdio(era: Era, marks: Path) -> dict[str, Any]:
+def asking_stdio(era: Side, marks: Path) -> dict[str, Any]:
     """The entry for the server that asks its client, over stdio."""
     environment = {"MARKS": str(marks), "PYTHONPATH": str(ROOT)}
     return {"command": sys.executable, "args": ["-m", ASKING_SERVER, era], "env": environment}
 
 
 @contextmanager
-def asking_http(folder: Path, era: Era) -> Iterator[str]:
-    """The server that asks its client, in one era; gives its URL. Marks go to `folder/marks`."""
+def asking_http(folder: Path, era: Side) -> Iterator[str]:
+    """The server that asks its client, in one era or both; gives its URL. Marks go to `folder/marks`."""
     environment = {"MARKS": str(folder / "marks"), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     port = free_port()
     command = [sys.executable, "-m", ASKING_SERVER, era, str(port)]

@@ -1,8 +1,9 @@
-"""An upstream that asks its client in the middle of calls, written with the official SDK, in one era only.
+"""An upstream that asks its client in the middle of calls, written with the official SDK.
 
-`python -m tests.harness.upstreams.asking_server handshake|modern [PORT]`; without a port it speaks over stdio.
-Both eras offer the same tools under the same names. A call that is cancelled while it waits for an answer appends
-a line to the file named by `MARKS`.
+`python -m tests.harness.upstreams.asking_server handshake|modern|both [PORT]`; without a port it speaks over stdio.
+`both` answers every client, but asks in the way of the handshake era, which a modern client cannot be asked in.
+All offer the same tools under the same names. A call that is cancelled while it waits for an answer appends
+a line to the file named by `MARKS`, and so do changed roots.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from mcp_types import (
     InputRequiredResult,
     JSONRPCError,
     ListRootsRequest,
+    NotificationParams,
     SamplingMessage,
     TextContent,
     Tool,
@@ -37,7 +39,10 @@ from pydantic import BaseModel
 Ctx = Context[Any, Any]
 
 PAGE: Final = "https://example.test/consent"
+ROOTS_CHANGED: Final = "notifications/roots/list_changed"
 METHOD_NOT_FOUND: Final = -32601
+UNKNOWN: Final = {"handshake": "server/discover", "modern": "initialize"}
+"""What a server of one era alone has never heard of."""
 
 
 class Colour(BaseModel):
@@ -198,8 +203,13 @@ async def capabilities(ctx: Ctx) -> str:
     return "" if declared is None else declared.model_dump_json(exclude_none=True, by_alias=True)
 
 
-async def old_stdio(server: MCPServer) -> None:
-    """Serve as programs did before 2026-07-28: the SDK's own settles on an era with the first message."""
+async def note_changed_roots(ctx: Any, params: Any) -> None:
+    """A client has other roots now."""
+    mark("roots-changed")
+
+
+async def stdio_without(method: str, server: MCPServer) -> None:
+    """Serve as programs of one era do: the SDK's own settles on an era with the first message."""
     lowlevel = server._lowlevel_server
     send, receive = anyio.create_memory_object_stream[SessionMessage | Exception](0)
 
@@ -207,7 +217,7 @@ async def old_stdio(server: MCPServer) -> None:
         async with send:
             async for each in read:
                 message = each.message
-                if getattr(message, "method", "") == "server/discover":
+                if getattr(message, "method", "") == method:
                     error = ErrorData(code=METHOD_NOT_FOUND, message="Method not found")
                     await write.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=message.id, error=error)))
                 else:
@@ -218,11 +228,15 @@ async def old_stdio(server: MCPServer) -> None:
         await lowlevel.run(receive, write, lowlevel.create_initialization_options())
 
 
-async def without_discovery(ctx: Any, call_next: Any) -> Any:
-    """A server of the handshake era does not know what only modern clients send."""
-    if ctx.method == "server/discover":
-        raise MCPError(METHOD_NOT_FOUND, "Method not found")
-    return await call_next(ctx)
+def without(method: str) -> Any:
+    """A server of one era does not know what clients of the other begin with."""
+
+    async def refuse(ctx: Any, call_next: Any) -> Any:
+        if ctx.method == method:
+            raise MCPError(METHOD_NOT_FOUND, "Method not found")
+        return await call_next(ctx)
+
+    return refuse
 
 
 HANDSHAKE: Final = {
@@ -248,15 +262,17 @@ MODERN: Final = {
 
 
 def main(era: str, *port: str) -> None:
-    server = MCPServer("asking", middleware=[without_discovery] if era == "handshake" else [])
-    for name, function in (HANDSHAKE if era == "handshake" else MODERN).items():
+    unknown = UNKNOWN.get(era)
+    server = MCPServer("asking", middleware=[without(unknown)] if unknown else [])
+    for name, function in (MODERN if era == "modern" else HANDSHAKE).items():
         server.add_tool(function, name=name, structured_output=False)
-    greet = greet_by_asking if era == "handshake" else greet_by_result
+    greet = greet_by_result if era == "modern" else greet_by_asking
     server.prompt(name="greet")(greet)
+    server._lowlevel_server.add_notification_handler(ROOTS_CHANGED, NotificationParams, note_changed_roots)
     if port:
         server.run("streamable-http", host="127.0.0.1", port=int(port[0]))
-    elif era == "handshake":
-        anyio.run(old_stdio, server)
+    elif unknown:
+        anyio.run(stdio_without, unknown, server)
     else:
         server.run("stdio")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from django.core.asgi import get_asgi_application
@@ -57,23 +58,24 @@ def below_prefix(scope: Scope) -> Scope | None:
     return {**scope, "path": path[len(PREFIX) :] or "/"}
 
 
-async def http(scope: Scope, receive: Receive, send: Send) -> None:
+def http(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     """Hand the request to health, to the MCP edge or to Django, by its path below the hub's prefix."""
     if scope["path"] in health.PATHS:
-        await health.application(scope, receive, send)
-        return
+        return health.application(scope, receive, send)
     if scope["path"] == metrics.PATH:
-        await metrics.application(scope, receive, send)
-        return
+        return metrics.application(scope, receive, send)
     below = below_prefix(scope)
     if below is None:
-        await answer(send, 404, {"error": "not found"})
-    elif parse(below["path"]) is not None:
-        if not _is_started():
-            await start()
-        await runtime().edge_app(below, receive, send)
-    else:
-        await pages(below, receive, send)
+        return answer(send, 404, {"error": "not found"})
+    if parse(below["path"]) is None:
+        return pages(below, receive, send)
+    return runtime().edge_app(below, receive, send) if _is_started() else _first(below, receive, send)
+
+
+async def _first(scope: Scope, receive: Receive, send: Send) -> None:
+    """A request that comes before the background work has started."""
+    await start()
+    await runtime().edge_app(scope, receive, send)
 
 
 def _is_started() -> bool:

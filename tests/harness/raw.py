@@ -83,6 +83,15 @@ class RawClient:
         message = {"jsonrpc": "2.0", "id": next(self._ids) if id is None else id, "method": method, "params": params}
         return await self._post(message, {**own, **(headers or {})})
 
+    @property
+    def session(self) -> Mapping[str, str]:
+        """The headers that name this client's session; empty in the modern era."""
+        return self._session
+
+    async def post(self, message: Mapping[str, Any]) -> httpx.Response:
+        """Send any message within the session."""
+        return await self._post(message, self._session)
+
     async def _post(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> httpx.Response:
         return await self._http.post(self._url, json=message, headers={**self._headers, **headers})
 

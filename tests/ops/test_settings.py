@@ -35,6 +35,7 @@ def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Load]:
 
 SAMPLES: dict[str, tuple[str, str, str, str]] = {
     "mode": ("cloud", "standalone", "cloud", "standalone"),
+    "database_url": ("sqlite:///flag", "sqlite:///variable", "sqlite:///file", "sqlite:///yaml"),
     "port": ("1", "2", "3", "4"),
     "runner": ("e2b", "bubblewrap", "subprocess", "auto"),
     "allow_stdio": ("true", "false", "true", "false"),
@@ -132,6 +133,28 @@ def test_values_of_secrets_are_in_no_fault(load: Load) -> None:
         load({"MCPHUB_LIMITS": "call_s=abc", "MCPHUB_TRUSTED_PROXIES": "nonsense", "MCPHUB_ADMIN_KEY": "very-secret"})
     assert "very-secret" not in str(caught.value)
     assert len(caught.value.faults) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "99999"),
+        ("PORT", "-1"),
+        ("AUDIT_RETENTION_DAYS", "0"),
+        ("AUDIT_RETENTION_DAYS", "-1"),
+        ("EGRESS_ALLOW", "10.0.0.0/8,http://host/"),
+        ("LIMITS", "call_s=nan"),
+        ("LIMITS", "call_s=inf"),
+        ("DATABASE_URL", "mysql://hunter2@host/name"),
+        ("DATABASE_URL", "postgresql://user:hunter2/x@host/name"),
+        ("DATABASE_URL", "postgresql://user:hunter2@host/name?pool_max=many"),
+        ("DATABASE_URL", "postgresql://user:hunter2@host/name?pool_min=3&pool_max=2"),
+    ],
+)
+def test_values_that_cannot_be_are_refused_at_the_start(load: Load, name: str, value: str) -> None:
+    with pytest.raises(SettingsFault, match=rf"^MCPHUB_{name}: ") as caught:
+        load({f"MCPHUB_{name}": value})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_standalone_makes_its_secrets_once_and_for_its_owner_only(load: Load, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from mcphub.front import Front, answer  # noqa: E402
 
 pages: Final = Front(django)
 PREFIX: Final = settings.START.path_prefix
+PUBLIC_PREFIX: Final = settings.START.script_name
 
 _starting: "asyncio.Task[None] | None" = None
 
@@ -70,7 +71,12 @@ async def http(scope: Scope, receive: Receive, send: Send) -> None:
             await start()
         await runtime().edge_app(below, receive, send)
     else:
-        await pages(below, receive, send)
+        await pages(_as_clients_see_it(below), receive, send)
+
+
+def _as_clients_see_it(below: Scope) -> Scope:
+    """With what stands before the hub in the path, which Django takes off again: its links back need it."""
+    return {**below, "path": PUBLIC_PREFIX + below["path"]} if PUBLIC_PREFIX else below
 
 
 def _is_started() -> bool:

@@ -231,7 +231,26 @@ def test_prefix_stands_before_everything_but_health(new_hub: NewHub) -> None:
     assert _discover(hub, key, f"{hub.url}/tools/mcp").status_code == 200
     assert _discover(hub, key).status_code == 404
     assert httpx.get(f"{hub.url}/live").json() == {"status": "ok"}
-    assert httpx.get(f"{hub.url}/tools/admin/").headers["location"].startswith("/tools/")
+    for page in ("/tools/", "/tools/admin/"):
+        first = httpx.get(f"{hub.url}{page}")
+        assert first.headers["location"].startswith("/tools/")
+        assert first.headers["location"].endswith(f"?next={page}")
+
+
+def test_person_behind_a_prefix_signs_in_and_comes_back_to_the_page(new_hub: NewHub) -> None:
+    hub = new_hub().up("--root-path", "/outside", "--path-prefix", "/tools")
+    with httpx.Client(base_url=hub.url, headers={"Origin": hub.url}) as browser:
+        page = "/outside/tools/admin/upstreams/upstream/"
+        where = browser.get(page.removeprefix("/outside")).headers["location"]
+        while "/sign-in/" not in where:
+            where = browser.get(where.removeprefix("/outside")).headers["location"]
+        where = where.removeprefix("/outside")
+        assert browser.get(where).status_code == 200
+        form = {"way": "dev", "email": "a@example.org", "next": page}
+        answer = browser.post(where, data=form, headers={"X-CSRFToken": browser.cookies["mcphub_csrf"]})
+        assert answer.headers["location"] == page
+        assert browser.get(page.removeprefix("/outside")).status_code == 200
+        assert browser.get("/tools/static/mcphub.css").status_code == 200
 
 
 @pytest.mark.requirement("X12")

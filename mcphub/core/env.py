@@ -236,7 +236,8 @@ def with_own_secrets(hub: HubSettings) -> HubSettings:
 def _own_secret(data_dir: Path, name: str) -> str:
     path = data_dir / "secrets" / name
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # `parents` of the next line would be for everybody
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text(random.token_urlsafe(48))
     return path.read_text().strip()

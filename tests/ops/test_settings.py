@@ -162,6 +162,7 @@ def test_standalone_makes_its_secrets_once_and_for_its_owner_only(load: Load, tm
     assert first.encryption_keys == second.encryption_keys
     assert first.secret_key != first.encryption_keys[0]
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "data" / "secrets").iterdir()} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "data", tmp_path / "data" / "secrets")} == {0o700}
 
 
 def test_cloud_makes_no_secrets(load: Load, tmp_path: Path) -> None:

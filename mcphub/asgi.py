@@ -22,6 +22,7 @@ from mcphub.front import Front, answer  # noqa: E402
 
 pages: Final = Front(django)
 PREFIX: Final = settings.START.path_prefix
+PUBLIC_PREFIX: Final = settings.START.script_name
 
 _starting: "asyncio.Task[None] | None" = None
 
@@ -68,7 +69,7 @@ def http(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     if below is None:
         return answer(send, 404, {"error": "not found"})
     if parse(below["path"]) is None:
-        return pages(below, receive, send)
+        return pages(_as_clients_see_it(below), receive, send)
     return runtime().edge_app(below, receive, send) if _is_started() else _first(below, receive, send)
 
 
@@ -76,6 +77,11 @@ async def _first(scope: Scope, receive: Receive, send: Send) -> None:
     """A request that comes before the background work has started."""
     await start()
     await runtime().edge_app(scope, receive, send)
+
+
+def _as_clients_see_it(below: Scope) -> Scope:
+    """With what stands before the hub in the path, which Django takes off again: its links back need it."""
+    return {**below, "path": PUBLIC_PREFIX + below["path"]} if PUBLIC_PREFIX else below
 
 
 def _is_started() -> bool:

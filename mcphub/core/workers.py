@@ -35,6 +35,10 @@ class NotTaken(Exception):
     """Nobody took the ask: it has certainly not been carried out."""
 
 
+class Leaving(NotTaken):
+    """The asked worker said so itself: it is about to stop, and somebody else will do what it did."""
+
+
 class AnswerLost(Exception):
     """The asked worker began, and its answer will not come."""
 
@@ -312,7 +316,7 @@ class Workers:
         if frame.kind == "ack":
             _settle(asked.taken, None)
         elif frame.kind == "no":
-            _fail(asked.taken, NotTaken())
+            _fail(asked.taken, Leaving())
         elif frame.kind == "note":
             asked.line.heard(frame.body)
         elif frame.kind == "end":

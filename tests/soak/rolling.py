@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.conftest import evil_upstream
-from tests.faults.histories import faults, joined
+from tests.faults.histories import faults, join, joined, record
 from tests.faults.truth import Truth
 from tests.harness.balancer import Balancer, balancer
 from tests.harness.hub import Hub
@@ -27,17 +27,24 @@ Two = tuple[Hub, Hub]
 async def rolled(folder: Path, restarts: int) -> Finding:
     """Restart the processes in turn, `restarts` times in all, while clients of both eras call through a balancer."""
     with _two(folder) as (hubs, truth):
-        async with _calling(hubs) as (proxy, callers):
-            for turn in range(restarts):
-                before = len(callers.told)
-                await _restart(hubs[turn % 2], proxy)
-                await callers.answered(before + CALLS)
-        wrong = [f"a client failed: {error!r}" for error in callers.cut]
-        wrong += [f"a client was told {each.error}" for each in callers.told if each.error is not None]
-        wrong += faults(joined(hubs[0], truth, callers.told))
-        shares = ", ".join(f"{count:,}" for count in proxy.requests.values())
-        seen = f"0 client errors in {len(callers.told):,} calls of both eras; requests per process {shares}"
-        return Finding(f"{restarts} restarts of two `serve` processes in turn, under load", seen, tuple(wrong))
+        async with balancer(*(hub.port for hub in hubs)) as (proxy, url):
+            over_http = Callers(f"{url}/mcp", hubs[0].key, pause=PAUSE_S)
+            over_stdio = Callers(f"{url}/mcp", hubs[0].key, "sdk__echo", text="hello")
+            async with _calling(over_http, over_stdio):
+                for turn in range(restarts):
+                    before = len(over_http.told)
+                    await _restart(hubs[turn % 2], proxy)
+                    await over_http.answered(before + CALLS)
+        told = over_http.told + over_stdio.told
+        wrong = [f"a client failed: {error!r}" for error in over_http.cut + over_stdio.cut]
+        wrong += [f"a client was told {each.error}" for each in told if each.error is not None]
+        joined(hubs[0], truth, over_http.told)
+        events = [event for event in record(hubs[0]) if event["upstream"] == "evil"]
+        wrong += faults(join(over_http.told, truth, events))
+        counts = f"{len(over_http.told):,} calls over HTTP, {len(over_stdio.told):,} to one shared child process"
+        shares = " and ".join(f"{count:,}" for count in proxy.requests.values())
+        done = f"{restarts} restarts of two `serve` processes in turn, under load of both eras"
+        return Finding(done, f"0 client errors; {counts}; {shares} requests by process", tuple(wrong))
 
 
 async def _restart(hub: Hub, proxy: Balancer) -> None:
@@ -49,15 +56,15 @@ async def _restart(hub: Hub, proxy: Balancer) -> None:
 
 
 @asynccontextmanager
-async def _calling(hubs: Two) -> AsyncIterator[tuple[Balancer, Callers]]:
-    """Clients that call through a balancer until the block ends; each finishes its last call."""
-    async with balancer(*(hub.port for hub in hubs)) as (proxy, url):
-        callers, enough = Callers(f"{url}/mcp", hubs[0].key, pause=PAUSE_S), asyncio.Event()
-        calling = asyncio.create_task(callers.run(enough.is_set))
+async def _calling(*all_of_them: Callers) -> AsyncIterator[None]:
+    """Clients that call until the block ends; each finishes its last call."""
+    enough = asyncio.Event()
+    calling = asyncio.gather(*(callers.run(enough.is_set) for callers in all_of_them))
+    for callers in all_of_them:
         await callers.answered(CALLS)
-        yield proxy, callers
-        enough.set()
-        await calling
+    yield
+    enough.set()
+    await calling
 
 
 @contextmanager

@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from tests.soak import page
+from tests.soak.drains import drained
+from tests.soak.echoes import echoed
 from tests.soak.finding import Finding
 from tests.soak.kills import killed
+from tests.soak.mixed import mixed
+from tests.soak.rolling import rolled
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,11 @@ Part = Callable[[Path, Length], Awaitable[Finding]]
 PARTS: Final[Mapping[str, Part]] = {
     "kills-sqlite": lambda folder, length: killed("up-sqlite", folder, length.of(100), length.of(10_000)),
     "kills-postgresql": lambda folder, length: killed("serve-postgresql", folder, length.of(100), length.of(10_000)),
+    "echoes": lambda folder, length: echoed(folder, length.of(1_000_000)),
+    "mixed": lambda folder, length: mixed(folder, length.minutes * 60),
+    "rolling": lambda folder, length: rolled(folder, length.of(20)),
+    "drains-up": lambda folder, length: drained("up-sqlite", folder, length.of(50)),
+    "drains-serve": lambda folder, length: drained("serve-postgresql", folder, length.of(50)),
 }
 
 

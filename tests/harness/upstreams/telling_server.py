@@ -3,7 +3,7 @@
 `python -m tests.harness.upstreams.telling_server handshake|modern [PORT]`; without a port it speaks over stdio.
 Tools: `touch` (a resource was updated), `grow` (one more tool), `publish` (one more resource, said),
 `publish_quietly`, `say` (a log message on the call), `mutter` (one that belongs to no call), `opened` (a page was),
-`watched` (what is subscribed to). Handshake clients are told on their own session; modern ones on the streams that they listen on.
+`watched` (what is subscribed to). Handshake clients are told on their own session, modern ones where they listen.
 """
 
 import json

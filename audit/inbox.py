@@ -31,7 +31,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Inbox:
-    """Bounded by rows and bytes, counted until `settled`. Wakes its one reader only when that sleeps."""
+    """Bounded by rows and bytes, counted until `settled`. Wakes its one reader only when that sleeps.
+
+    What nobody waits for finds room up to twice the bounds: the outcomes of intents that were let in.
+    """
 
     def __init__(self, max_rows: int, max_bytes: int) -> None:
         self._max_rows: Final = max_rows
@@ -51,7 +54,8 @@ class Inbox:
         """Append; False when the queue is full or stopping."""
         size = len(event.payload) + ROW_BYTES
         with self._lock:
-            if self.rows >= self._max_rows or self.bytes + size > self._max_bytes or self.stopping:
+            most = 1 if future is not None else 2
+            if self.rows >= self._max_rows * most or self.bytes + size > self._max_bytes * most or self.stopping:
                 return False
             self.rows += 1
             self.bytes += size

@@ -1,4 +1,4 @@
-"""What happens to calls, counted for Prometheus as the record of it is stored, off the event loop.
+"""What is counted for Prometheus: calls as the record of them is stored, off the event loop, and what was refused.
 
 Names and labels are an interface (README). Labels are bounded: after `MOST_TOOLS` tools the rest count as `other`.
 With several web processes on one machine (`serve --workers`) the library adds them up through files.
@@ -25,6 +25,8 @@ REQUEST_BYTES: Final = Counter("mcphub_request_bytes", "Bytes of the calls' requ
 RESULT_BYTES: Final = Counter("mcphub_result_bytes", "Bytes of the calls' results.", ("org", "upstream"))
 REFUSED: Final = Counter("mcphub_audit_refused", "Calls refused because their intent could not be stored.")
 DROPPED: Final = Counter("mcphub_audit_dropped", "Events that could not be stored and that nobody waited for.")
+ERRORS: Final = Counter("mcphub_errors", "JSON-RPC errors answered to clients.", ("code",))
+STRAYS: Final = Counter("mcphub_upstream_strays", "What upstreams said that belonged to nothing.", ("upstream",))
 
 EFFECTS: Final = {Kind.INTENT: "allow", Kind.DENIED: "deny", Kind.ASKED: "ask"}
 

@@ -163,10 +163,10 @@ class News:
         """An upstream was switched on again (`Connections.on_return`)."""
         self._watchers.returned(spec)
 
-    def session_ended(self, session: SessionRef) -> None:
+    def session_ended(self, session_id: str) -> None:
         """Nobody is told any more."""
-        self.lists.forget(session.id)
-        if subscriber := self._subscribers.pop(session.id, None):
+        self.lists.forget(session_id)
+        if subscriber := self._subscribers.pop(session_id, None):
             self._watchers.drop(subscriber)
 
     def _log(self, upstream_id: str, holder: str, message: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """One allowed call on its way, and how it ends toward its client and in the record."""
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -21,6 +22,8 @@ from upstreams.types import Answer, Exchange, Sink, UpstreamSpec
 
 RESOURCE_NOT_FOUND = -32002
 """What handshake revisions say where 2026-07-28 says invalid parameters."""
+
+TRACE_ID: Final = re.compile(r"\A[0-9a-f]{32}\Z")
 
 Again = Callable[[Request], Reach]
 """What a request may reach by now. Raises `NotFound` when its credential has ended."""
@@ -100,11 +103,17 @@ def intent_of(request: Request, call: Call, decision: Decision, call_id: str = "
         rule=decision.rule,
         reason="" if decision.effect == "allow" else decision.reason,
         request_bytes=request.received_bytes,
-        trace_id=request.trace.get("traceparent", "")[3:35],
+        trace_id=trace_id(request.trace),
         source=request.source,
         payload=encode_arguments(call.arguments),
         payload_mode=PayloadMode(call.spec.payload_mode),
     )
+
+
+def trace_id(trace: Mapping[str, str]) -> str:
+    """The trace id of a W3C `traceparent`; "" when there is none, or something else in its place."""
+    found = trace.get("traceparent", "")[3:35]
+    return found if TRACE_ID.match(found) else ""
 
 
 def fail(request: Request, reply: Reply, failure: Failure, call_id: str) -> None:

@@ -33,10 +33,11 @@ from upstreams.types import ClientFacts
 PURPOSE: Final = "session"
 DIGEST_BYTES: Final = 8
 SWEEP_S: Final = 2.5
-FORGET_AFTER: Final = timedelta(days=1)
+FORGET_AFTER: Final = timedelta(minutes=10)
 SETTLED: Final = timedelta(seconds=60)
 """How far back a worker looks for sessions that another one ended: more than clocks may differ and sweeps may lag."""
 CHUNK: Final = 500
+CHUNKS: Final = 20
 RETRY: Final = ((b"retry-after", b"60"),)
 
 log = structlog.get_logger(__name__)
@@ -93,14 +94,15 @@ class LiveSession:
 
 
 class Sessions:
-    """The handshake sessions of this process. `on_ended` hears of each one that ended, here or elsewhere."""
+    """The handshake sessions of this process. `on_ended` hears the id of each one that ended, here or elsewhere."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._known: dict[str, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._flush_due = 0.0
-        self.on_ended: list[Callable[[SessionRef], None]] = []
+        self._heard_of: set[str] = set()
+        self.on_ended: list[Callable[[str], None]] = []
         self.tell: Tell = _nobody
 
     def __len__(self) -> int:
@@ -237,9 +239,11 @@ class Sessions:
         return session is not None and session.push(method, params)
 
     def ended_elsewhere(self, session_id: str) -> None:
-        """Another worker ended it."""
+        """Another worker ended it, or its time was over. It need not be known here any more."""
         if (session := self._by_id.get(session_id)) is not None:
             self._ended(session)
+        else:
+            self._say_ended(session_id)
 
     def listening(self) -> list[LiveSession]:
         """Sessions with an open GET stream here. Their `principal` is at most some seconds old."""
@@ -256,9 +260,10 @@ class Sessions:
         for session in touched:
             session.flushed_at = now
         if self._known:
-            for id_ in await _tried(_ended_lately):
-                if session_ended := self._by_id.get(id_.hex):
-                    self._ended(session_ended)
+            ended = {id_.hex for id_ in await _tried(_ended_lately)}
+            for session_id in ended - self._heard_of:
+                self.ended_elsewhere(session_id)
+            self._heard_of = ended
 
     def _active_since_flush(self, session: LiveSession, now: float) -> bool:
         if session.stream is not None or session.replies:
@@ -287,8 +292,11 @@ class Sessions:
             reply.cancel()
         if session.stream is not None:
             session.stream.dismiss()
+        self._say_ended(session.ref.id)
+
+    def _say_ended(self, session_id: str) -> None:
         for hear in self.on_ended:
-            hear(session.ref)
+            hear(session_id)
 
 
 def _nobody(what: str, session_id: str, facts: Mapping[str, Any]) -> None:
@@ -348,7 +356,9 @@ def _flush(touched: list[uuid.UUID], idle_s: float) -> None:
     idle = Session.objects.filter(ended_at=None, active_at__lt=now - timedelta(seconds=idle_s))
     idle.update(ended_at=now)
     old = Session.objects.filter(ended_at__lt=now - FORGET_AFTER).order_by("ended_at").values_list("id", flat=True)
-    Session.objects.filter(id__in=list(old[:CHUNK])).delete()
+    for _ in range(CHUNKS):
+        if not Session.objects.filter(id__in=list(old[:CHUNK])).delete()[0]:
+            return
 
 
 def _ended_lately() -> list[uuid.UUID]:

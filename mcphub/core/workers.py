@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from mcphub.core import aio, clock
 from mcphub.core.presence import Presence
 
 ID_BYTES: Final = 8
+WORKER_ID: Final = re.compile(r"\A[0-9a-f]{16}\Z")
 BATCH_BYTES: Final = 1024 * 1024
 FLUSH_S: Final = 2
 
@@ -190,7 +192,7 @@ class Workers:
         number = next(self._numbers)
         if worker == self.own:
             return await self._ask_here(subject, body, use)
-        if self.has_ended(worker):
+        if self.alone or not WORKER_ID.match(worker) or self.has_ended(worker):
             raise NotTaken
         loop = asyncio.get_running_loop()
         line = Line(lambda said: self._send(worker, Frame("said", number, "", said)))

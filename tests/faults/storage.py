@@ -19,6 +19,9 @@ from tests.harness.services import PostgreSQL
 from tests.harness.waiting import until
 
 AT_ONCE: Final = 20
+MOST: Final = 100
+"""As many calls as a client of the tests has connections."""
+
 BACK_S: Final = 15
 TOOL: Final = "evil__act"
 
@@ -34,7 +37,7 @@ class Stored:
 
 @contextmanager
 def stored(install: Install, folder: Path, **settings: str) -> Iterator[Stored]:
-    """Such a hub, on which every kind of request has been made."""
+    """Such a hub, on which every kind of request has been made. Not for use within a running event loop."""
     with (
         evil_upstream(folder, "both") as (servers, truth),
         installed(install, folder / "hub", servers, WatchedHub, **settings) as (hub, postgresql),
@@ -47,7 +50,7 @@ def stored(install: Install, folder: Path, **settings: str) -> Iterator[Stored]:
 async def _warm(hub: WatchedHub) -> None:
     for era in ERAS:
         async with raw_client(hub.mcp_url, hub.key, era) as client:
-            await asyncio.gather(*(tell(client, TOOL, do="echo") for _ in range(AT_ONCE)))
+            await asyncio.gather(*(tell(client, TOOL, do="echo", pause=1) for _ in range(MOST)))
 
 
 class Outage:
@@ -70,6 +73,14 @@ class Outage:
         assert max(each.took_s for each in told) <= within
         self._told.extend(told)
         return {str((each.error or {})["reason"]) for each in told}
+
+    async def crowd(self, client: RawClient, count: int) -> tuple[int, int]:
+        """Calls at once, of which each is either made or refused in time; how many of both."""
+        told = await asyncio.gather(*(tell(client, TOOL, do="echo") for _ in range(count)))
+        refused = [each for each in told if each.error is not None]
+        assert {(each.error or {}).get("reason") for each in refused} <= {"audit_unavailable"}
+        self._told.extend(told)
+        return len(told) - len(refused), len(refused)
 
     def expect_back(self) -> None:
         """Calls work again by themselves, all histories agree, and the same process holds no more than before."""

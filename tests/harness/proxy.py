@@ -27,6 +27,10 @@ class RoundRobin:
             await self._exchange(reader, writer)
         writer.close()
 
+    async def backend(self) -> int:
+        """The port that the next request goes to."""
+        return self.ports[next(self._turns) % len(self.ports)]
+
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(HEAD_END)
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
@@ -35,7 +39,7 @@ class RoundRobin:
         if not upgrades:
             head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head)
             head = head.removesuffix(HEAD_END) + b"\r\nconnection: close" + HEAD_END
-        port = self.ports[next(self._turns) % len(self.ports)]
+        port = await self.backend()
         self.requests[port] = self.requests.get(port, 0) + 1
         backend, out = await asyncio.open_connection("127.0.0.1", port)
         try:

@@ -53,6 +53,8 @@ def call(id: int, do: str, arguments: dict[str, Any]) -> None:
     if do == "close-stdout":
         os.close(1)
         return
+    if do == "twice":
+        say({"id": id, "result": {"pid": os.getpid()}})
     if do == "hang":
         return
     say({"id": id, "result": {"pid": os.getpid(), **arguments}})

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from tests.soak import page
+from tests.soak.drains import drained
 from tests.soak.finding import Finding
 from tests.soak.kills import killed
+from tests.soak.rolling import rolled
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ Part = Callable[[Path, Length], Awaitable[Finding]]
 PARTS: Final[Mapping[str, Part]] = {
     "kills-sqlite": lambda folder, length: killed("up-sqlite", folder, length.of(100), length.of(10_000)),
     "kills-postgresql": lambda folder, length: killed("serve-postgresql", folder, length.of(100), length.of(10_000)),
+    "rolling": lambda folder, length: rolled(folder, length.of(20)),
+    "drains-up": lambda folder, length: drained("up-sqlite", folder, length.of(50)),
+    "drains-serve": lambda folder, length: drained("serve-postgresql", folder, length.of(50)),
 }
 
 

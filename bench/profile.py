@@ -93,9 +93,7 @@ def profile(folder: Path, base: str, era: str) -> dict[str, float]:
         hub.terminate()
         environment = hub.environment | {"DJANGO_SETTINGS_MODULE": "mcphub.settings"}
         command = [sys.executable, "-m", "bench.profile", era]
-        done = subprocess.run(
-            command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=120
-        )
+        done = subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=120)
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=dict[str, float])
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -130,7 +129,7 @@ class News:
             return
         if self.sessions is not None and request.session is not None:
             await self.sessions.set_log_level(request.session.id, level)
-            client = replace(request.client, log_level=level)
+            client = structs.replace(request.client, log_level=level)
             lowered = (
                 self._connections.lower(spec.id, without(client, spec.withheld), holder_of(request, spec))
                 for spec in opened.specs()

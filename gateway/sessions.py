@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
+from msgspec import structs
 
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply
@@ -186,7 +187,7 @@ class Sessions:
         if session is None:
             return False
         ref = session.ref
-        session.ref = replace(ref, client=replace(ref.client, log_level=level))
+        session.ref = replace(ref, client=structs.replace(ref.client, log_level=level))
         return True
 
     def cancel(self, session: LiveSession, request_id: Any) -> None:

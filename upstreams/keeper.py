@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from mcphub.core import aio, clock
 from upstreams.backoff import Breaker
@@ -377,7 +378,7 @@ class Keeper:
 
     def _asking(self, shared: Connection) -> Ask:
         reader = reader_of(self.spec)
-        return lambda exchange: shared.request(replace(exchange, client=reader))
+        return lambda exchange: shared.request(structs.replace(exchange, client=reader))
 
     async def tidy(self) -> None:
         """What is due now and then where another process looks after the upstream."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from audit.events import Kind
 from audit.flood import Denials
@@ -129,7 +130,7 @@ class News:
             return
         if self.sessions is not None and request.session is not None:
             await self.sessions.set_log_level(request.session.id, level)
-            client = structs.replace(request.client, log_level=level)
+            client = replace(request.client, log_level=level)
             lowered = (
                 self._connections.lower(spec.id, without(client, spec.withheld), holder_of(request, spec))
                 for spec in opened.specs()

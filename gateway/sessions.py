@@ -6,14 +6,13 @@ import heapq
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
-from msgspec import structs
+from msgspec.structs import replace
 
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply
@@ -187,7 +186,7 @@ class Sessions:
         if session is None:
             return False
         ref = session.ref
-        session.ref = replace(ref, client=structs.replace(ref.client, log_level=level))
+        session.ref = replace(ref, client=replace(ref.client, log_level=level))
         return True
 
     def cancel(self, session: LiveSession, request_id: Any) -> None:

@@ -4,12 +4,11 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
-from msgspec import structs
+from msgspec.structs import replace
 
 from mcphub.core import aio, clock
 from upstreams.backoff import Breaker
@@ -378,7 +377,7 @@ class Keeper:
 
     def _asking(self, shared: Connection) -> Ask:
         reader = reader_of(self.spec)
-        return lambda exchange: shared.request(structs.replace(exchange, client=reader))
+        return lambda exchange: shared.request(replace(exchange, client=reader))
 
     async def tidy(self) -> None:
         """What is due now and then where another process looks after the upstream."""

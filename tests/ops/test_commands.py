@@ -72,6 +72,16 @@ def test_what_a_command_cannot_do_is_a_sentence_and_changes_nothing(
     assert json.loads(run(home, "verify_audit", "--json")[1])["pruned"] == 0
 
 
+@pytest.mark.requirement("X18", "T5")
+def test_person_who_is_there_becomes_hub_admin_once(home: Path) -> None:
+    asked = ("create_user", "op@example.org", "--if-absent", "--json")
+    assert json.loads(run(home, *asked)[1])["created"] is True
+    for _ in range(2):
+        assert json.loads(run(home, *asked, "--hub-admin")[1])["created"] is False
+    acts = [json.loads(line) for line in run(home, "export_audit", "--kind", "act")[1].splitlines()]
+    assert [act["method"] for act in acts if act["name"] == "op@example.org"] == ["user.create", "user.change"]
+
+
 @pytest.mark.requirement("X18", "A5")
 def test_export_says_what_it_wrote_and_outlives_a_reader_that_leaves(home: Path) -> None:
     path = home / "audit.ndjson"

@@ -9,10 +9,9 @@ import asyncio
 import itertools
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from mcphub.core import aio
 from mcphub.core.limits import Limits
@@ -201,7 +200,7 @@ class HttpLink:
         """
         if error.code == opening.HEADER_MISMATCH and exchange.method == "tools/call":
             self._endpoint.param_headers = opening.param_headers(await read_tools(self._request_once, self._limits))
-            answer = await self._request_once(structs.replace(exchange, param_headers={}))
+            answer = await self._request_once(replace(exchange, param_headers={}))
             if answer.error is None or not opening.is_about_the_hop(answer.error):
                 return answer
         self.ended = ProtocolFault("The upstream refuses the hub's headers.", outcome="not_sent")

@@ -1,7 +1,8 @@
 """`manage.py` with a window: `python tests/faults/watched_hub.py up …` tells whoever connects what it holds.
 
-A thread of each hub process listens on `$WATCH_DIR/PID` (Unix) and answers every connection with one JSON object:
-`tasks`, the names of the living asyncio tasks, and `memory_kb`, its resident set after a full collection.
+Host names in the JSON file `$WATCH_DIR.names` are looked up as the addresses that stand beside them there, which a
+test may change. A thread of each hub process listens on `$WATCH_DIR/PID` (Unix) and answers every connection with one
+JSON object: `tasks`, the names of living asyncio tasks, and `memory_kb`, its resident set after a full collection.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import socket
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -39,7 +41,19 @@ def show(window: socket.socket) -> None:
             visitor.sendall(json.dumps(holdings()).encode())
 
 
+def resolve_from(names: Path) -> None:
+    """Look names up in a file before asking the machine."""
+    lookup = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        known = json.loads(names.read_text()) if names.exists() else {}
+        return lookup(known.get(host, host), *args, **kwargs)
+
+    socket.getaddrinfo = getaddrinfo
+
+
 if __name__ == "__main__":
+    resolve_from(Path(f"{os.environ['WATCH_DIR']}.names"))
     window = socket.socket(socket.AF_UNIX)
     window.bind(f"{os.environ['WATCH_DIR']}/{os.getpid()}")
     window.listen()

@@ -71,6 +71,10 @@ class Call:
         """End the connection in the middle of everything."""
         raise NotImplementedError
 
+    async def endless_headers(self, *, trailing: bool) -> None:
+        """Send HTTP headers for ever, before or after an answer."""
+        raise NotImplementedError
+
 
 async def echo(call: Call) -> None:
     """Give `text` back."""
@@ -144,6 +148,11 @@ async def bomb(call: Call) -> None:
     await call.respond(body, Content_Encoding=call.arguments.get("encoding", "gzip"))
 
 
+async def headers(call: Call) -> None:
+    """Headers without end (F06), after the whole answer with `trailing`."""
+    await call.endless_headers(trailing=bool(call.arguments.get("trailing")))
+
+
 async def status(call: Call) -> None:
     """HTTP `status` with `headers` and `body` (F09 to F13)."""
     arguments = call.arguments
@@ -153,7 +162,7 @@ async def status(call: Call) -> None:
 
 ACTS: Final[dict[str, Callable[[Call], Awaitable[None]]]] = {
     act.__name__: act
-    for act in (echo, die, cut, hang, drip, garbage, wrong_id, wrong_version, huge, flood, bomb, status)
+    for act in (echo, die, cut, hang, drip, garbage, wrong_id, wrong_version, huge, flood, bomb, headers, status)
 }
 
 

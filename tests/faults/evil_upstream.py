@@ -51,6 +51,16 @@ class HttpCall(Call):
     async def break_off(self, *, reset: bool) -> None:
         end(self.writer, reset=reset)
 
+    async def endless_headers(self, *, trailing: bool) -> None:
+        self.writer.write(b"HTTP/1.1 200 OK\r\n")
+        if trailing:
+            body = self.result({"content": []})
+            self.writer.write(b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+            self.writer.write(b"%x\r\n%b\r\n0\r\n" % (len(body), body))
+        for number in itertools.count():
+            self.writer.write(b"X-%d: %b\r\n" % (number, b"x" * 4_000))
+            await self.writer.drain()
+
     def _head(self, status: int, headers: dict[str, str]) -> None:
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
         self.writer.write(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode())
@@ -186,6 +196,7 @@ class EvilUpstream(Evil):
     async def _say(self, call: Call, status: int = 200) -> None:
         """Answer a request; `status` is for methods that it does not know."""
         if call.message["method"] == "tools/call" and call.arguments["do"] == "forget":
+            self.write({"ran": call.arguments.get("nonce", "")})
             self._sessions.clear()
             await call.respond(call.result({"content": []}))
         elif call.message["method"] == "tools/call":

@@ -20,7 +20,7 @@ from tests.harness.waiting import until
 
 CALL_S: Final = 2
 HARD_S: Final = 4
-LIMITS: Final = f"call_s={CALL_S},call_hard_s={HARD_S},resolve_s=0.2,breaker_s=1"
+LIMITS: Final = f"call_s={CALL_S},call_hard_s={HARD_S},resolve_s=0.2,breaker_s=1,upstream_idle_s=0.3"
 
 HTTP: Final = ("old", "new")
 OVER_HTTP: Final = (*HTTP, "stream")

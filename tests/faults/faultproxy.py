@@ -10,7 +10,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -75,9 +75,15 @@ class FaultProxy:
 
         self._do(change)
 
-    def mend(self) -> None:
-        """Let everything pass again."""
-        self.be(NONE)
+    @contextlib.contextmanager
+    def broken(self, fault: Fault) -> Iterator[None]:
+        """Break answers like this for as long as the block lasts; then open connections end, new ones are well."""
+        self.be(fault)
+        try:
+            yield
+        finally:
+            self.be(NONE)
+            self._do(self._end)
 
     def speak(self, tls: ssl.SSLContext | None) -> None:
         """End every connection; new ones speak this."""
@@ -88,13 +94,14 @@ class FaultProxy:
 
         self._do(change)
 
-    def refuse(self) -> None:
-        """End every connection and refuse new ones, as when nobody listens."""
+    @contextlib.contextmanager
+    def gone(self) -> Iterator[None]:
+        """End every connection and refuse new ones, as when nobody listens, for as long as the block lasts."""
         self._do(self._close)
-
-    def listen(self) -> None:
-        """Take connections again."""
-        self._do(self._listen)
+        try:
+            yield
+        finally:
+            self._do(self._listen)
 
     def _do(self, what: Callable[[], object]) -> None:
         asyncio.run_coroutine_threadsafe(what(), self._loop).result(10)  # type: ignore[arg-type]  # coroutine functions

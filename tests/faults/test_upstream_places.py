@@ -64,26 +64,20 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
 @pytest.mark.parametrize("era", ERAS)
 async def test_f01_refused_connection_was_not_sent_and_is_found_again(places: Places, kind: str, era: Era):
     evils = places.evils
-    evils.until_well(kind)
-    with unharmed(evils, kind):
-        evils.proxies[kind].refuse()
+    with unharmed(evils, kind), evils.proxies[kind].gone():
         for _ in range(3):
             told = await evils.tell(kind, era, do="echo", text="hello")
             expect(told, "unreachable", "not_sent")
             assert told.took_s <= CONNECT_S + SLACK_S
             assert evils.history(kind, told).arrived == 0
-        evils.proxies[kind].listen()
 
 
 @pytest.mark.parametrize("kind", ["old", "new", "stream"])
 async def test_f01_connection_that_is_never_answered_is_given_up(places: Places, kind: str):
     evils = places.evils
-    evils.until_well(kind)
     with unharmed(evils, kind):
-        evils.proxies[kind].refuse()
-        with DeadEnd(evils.proxies[kind].port):
+        with evils.proxies[kind].gone(), DeadEnd(evils.proxies[kind].port):
             told = await evils.tell(kind, "modern", do="echo", text="hello")
-        evils.proxies[kind].listen()
         assert told.error is not None
         assert (told.error["reason"], told.error["outcome"]) in {("unreachable", "not_sent"), ("timeout", "not_sent")}
         assert told.error["retryable"]
@@ -99,7 +93,6 @@ async def test_f01_connection_that_is_never_answered_is_given_up(places: Places,
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_f13_redirect_to_another_place_is_never_followed(places: Places, kind: str, status: int):
     evils = places.evils
-    evils.until_well(kind)
     with Silence() as elsewhere, unharmed(evils, kind):
         for location, era in itertools.product((f"http://127.0.0.1:{elsewhere.port}/mcp", METADATA), ERAS):
             told = await evils.tell(kind, era, do="status", status=status, headers={"Location": location})
@@ -153,9 +146,9 @@ BAD_TLS: Final[Mapping[str, Callable[[Places], SSLContext | None]]] = {
 @pytest.mark.parametrize("bad", BAD_TLS)
 async def test_f15_bad_tls_is_named_and_nothing_was_sent(places: Places, bad: str):
     evils = places.evils
-    for era in ERAS:
-        evils.until_well("secure")
-        with unharmed(evils, "secure"):
+    with unharmed(evils, "secure"):
+        for era in ERAS:
+            evils.until_well("secure")
             evils.proxies["secure"].speak(BAD_TLS[bad](places))
             told = await evils.tell("secure", era, do="echo", text="hello")
             evils.proxies["secure"].speak(places.authority.server(places.folder, "localhost"))
@@ -171,7 +164,6 @@ async def test_f15_bad_tls_is_named_and_nothing_was_sent(places: Places, bad: st
 @pytest.mark.parametrize("kind", ["old", "new", "stream"])
 async def test_f17_definition_that_changes_in_mid_session_is_listed_anew(places: Places, kind: str):
     evils = places.evils
-    evils.until_well(kind)
     with unharmed(evils, kind):
         for era in ERAS:
             text = f"Now different, says {era}."

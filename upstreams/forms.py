@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
 
 from django import forms
 from django.conf import settings
@@ -162,6 +163,11 @@ class UpstreamForm(OneOrgForm):
             field = f"secret_{name}"
             if field not in cleaned:
                 continue
+            if kept := [
+                key for key, value in cleaned[field].items() if value is None and self._goes_elsewhere(cleaned)
+            ]:
+                self.add_error(field, f"The address changed: enter the value of {', '.join(kept)} again.")
+                continue
             try:
                 pairs = with_stored(cleaned[field], self._stored(name))
             except forms.ValidationError as error:
@@ -171,6 +177,14 @@ class UpstreamForm(OneOrgForm):
                 if fault := pair_fault(name, key, value):
                     self.add_error(field, f"{fault[:1].upper()}{fault[1:]}.")
             cleaned[field] = pairs
+
+    def _goes_elsewhere(self, cleaned: Mapping[str, Any]) -> bool:
+        """Whether stored secrets would go to another place than the one that they were given for.
+
+        Who may not read them could send them to a place of their own.
+        """
+        before, now = self.instance.url if not self.instance._state.adding else "", cleaned.get("url", "")
+        return bool(before and now) and _origin(before) != _origin(now)
 
     def _stored(self, name: str) -> Mapping[str, str]:
         try:
@@ -230,7 +244,7 @@ class UpstreamForm(OneOrgForm):
             return f"Tick “Allow this private address” to allow {place} for this upstream."
         if settings.HUB.mode == "cloud":
             return f"The installation would have to allow {place} (MCPHUB_EGRESS_ALLOW)."
-        return f"A hub admin can allow {place}."
+        return f"A hub admin can allow {place}; create_user EMAIL --hub-admin --if-absent makes one."
 
     def _check_allowed(self, cleaned: Mapping[str, Any]) -> None:
         for entry in cleaned.get("egress_allow") or ():
@@ -254,3 +268,9 @@ class UpstreamForm(OneOrgForm):
         for name in SECRETS:
             if f"secret_{name}" in self.cleaned_data:
                 setattr(self.instance, name, self.cleaned_data[f"secret_{name}"])
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """Scheme, host and port as they are written, variables and all."""
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.lower()

@@ -43,6 +43,8 @@ class Ask(msgspec.Struct):
     call_id: str
     trace: Mapping[str, str]
     caller: str
+    log_level: str | None
+    param_headers: Mapping[str, str]
 
 
 class Note(msgspec.Struct, omit_defaults=True):
@@ -88,6 +90,8 @@ def asking(upstream: str, exchange: Exchange) -> bytes:
             exchange.call_id,
             exchange.trace,
             exchange.caller,
+            exchange.log_level,
+            exchange.param_headers,
         )
     )
 
@@ -185,6 +189,8 @@ async def served(run: Run, line: Line, body: bytes) -> bytes:
         ask.call_id,
         ask.trace,
         ask.caller,
+        ask.log_level,
+        ask.param_headers,
     )
     return msgspec.msgpack.encode(await _ended(run, ask.upstream, exchange))
 

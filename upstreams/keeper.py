@@ -4,21 +4,31 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from mcphub.core import aio, clock
 from upstreams.backoff import Breaker
 from upstreams.connection import Connection, LiveLink
-from upstreams.discovery import read_catalogue
-from upstreams.errors import LinkOver, Lost, RpcError, TimedOut, TlsFault, Unreachable, UpstreamError, UpstreamFailed
-from upstreams.probe import Means, Reach
+from upstreams.discovery import Ask, read_catalogue
+from upstreams.errors import (
+    LinkOver,
+    Lost,
+    ProtocolFault,
+    RpcError,
+    TimedOut,
+    TlsFault,
+    Unreachable,
+    UpstreamError,
+    UpstreamFailed,
+)
+from upstreams.probe import Known, Means, Reach
 from upstreams.reports import Book, Report, State
 from upstreams.transports.base import own
-from upstreams.transports.envelope import offered
+from upstreams.transports.envelope import offered, reader_of
 from upstreams.types import Answer, ClientFacts, Era, Exchange, ServerFacts, UpstreamSpec
 
 log = structlog.get_logger(__name__)
@@ -62,6 +72,7 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
         self._reach = Reach(spec, means)
         self._listed = False
+        self._other_era = False
 
     def start(self) -> None:
         """Connect at once and stay connected, in the one process that looks after the upstream."""
@@ -148,6 +159,11 @@ class Keeper:
         if (connection := self._connections.get(self._key(client, holder))) is not None:
             await connection.lower(client.log_level)
 
+    async def roots_changed(self, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream so where it is connected for this client; elsewhere it will ask when it needs them."""
+        if (connection := self._connections.get(self._key(client, holder))) is not None:
+            await connection.roots_changed()
+
     def inherit(self, before: "Keeper") -> None:
         """Go on with what was watched under another revision."""
         for key, each in before._connections.items():
@@ -213,22 +229,36 @@ class Keeper:
 
     async def _open(self, connection: Connection) -> LiveLink:
         self.breaker.spare()
-        era = self.facts.era if self.facts is not None else self.spec.era
         try:
             async with asyncio.timeout(self._means.limits.initialize_s):
                 link = await self._reach.open(
-                    era, connection.capabilities, connection, as_client=connection.as_client
+                    self._known_era, self._declared(connection), connection, as_client=connection.as_client
                 )
         except TimeoutError:
             error: UpstreamError = TimedOut("The upstream did not become ready in time.", outcome="not_sent")
         except UpstreamError as fault:
+            self._other_era = isinstance(fault, (UpstreamFailed, ProtocolFault))
             error = fault if fault.outcome == "not_sent" else fault.unsent()
         else:
+            self._other_era = False
             self._learn(connection, link.facts)
             self.breaker.reached()
             return link
         self.breaker.failed(error)
         raise error
+
+    @property
+    def _known_era(self) -> Known:
+        """What to open in; "" = find out, as long as nobody knows or after a refusal: it may have changed."""
+        if self._other_era:
+            return ""
+        return self.facts.era if self.facts is not None else self.spec.era
+
+    def _declared(self, connection: Connection) -> Mapping[str, Any]:
+        """What the connection declares. Where nobody's calls run on the hub's own, that is what any client may."""
+        if connection.holder or self.spec.sharing == "shared":
+            return connection.capabilities
+        return reader_of(self.spec).capabilities
 
     def _learn(self, connection: Connection, said: ServerFacts) -> None:
         """Take over what the upstream says of itself; what it says in a client's era does not concern the others."""
@@ -341,16 +371,20 @@ class Keeper:
         await asyncio.sleep(DEBOUNCE_S if self._listed else 0)
         self._refresh = False
         try:
-            listing = await read_catalogue(shared.request, link.facts, self._means.limits)
+            listing = await read_catalogue(self._asking(shared), link.facts, self._means.limits)
         except UpstreamError as error:
             log.info("discovery_failed", upstream=self.spec.slug, error=error.text)
             await self._book.report(self.spec.id, Report("up", link.facts, error.text))
             return False
-        self._reach.learn(listing)
+        listing = self._reach.learn(listing, link.facts.era)
         self._listed = True
         if await self._book.catalogue(self.spec.id, "", listing):
             self._listener.catalogue_changed(self.spec.id)
         return True
+
+    def _asking(self, shared: Connection) -> Ask:
+        reader = reader_of(self.spec)
+        return lambda exchange: shared.request(replace(exchange, client=reader))
 
     async def tidy(self) -> None:
         """What is due now and then where another process looks after the upstream."""

@@ -77,7 +77,8 @@ class Call:
 
 
 async def echo(call: Call) -> None:
-    """Give `text` back."""
+    """Give `text` back, after `pause` seconds."""
+    await asyncio.sleep(call.arguments.get("pause", 0))
     await call.respond(call.result({"content": [{"type": "text", "text": call.arguments.get("text", "")}]}))
 
 
@@ -115,6 +116,24 @@ async def garbage(call: Call) -> None:
 async def wrong_id(call: Call) -> None:
     """A right answer to somebody else (F05)."""
     await call.respond(json.dumps({"jsonrpc": "2.0", "id": "not-yours", "result": {"content": []}}).encode())
+
+
+async def anothers_id(call: Call) -> None:
+    """The answer to the request that came before this one, which is under way (F05)."""
+    result = {"content": [{"type": "text", "text": "stolen"}]}
+    await call.respond(json.dumps({"jsonrpc": "2.0", "id": call.message["id"] - 1, "result": result}).encode())
+
+
+async def twice(call: Call) -> None:
+    """Two answers to one request, in a batch or (`stream`) as messages (F05)."""
+    answers = [call.result({"content": [{"type": "text", "text": text}]}) for text in ("first", "second")]
+    if not call.arguments.get("stream"):
+        await call.respond(b"[" + b",".join(answers) + b"]")
+        return
+    await call.begin_stream()
+    for answer in answers:
+        await call.say(answer)
+    await call.end_stream()
 
 
 async def wrong_version(call: Call) -> None:
@@ -162,7 +181,23 @@ async def status(call: Call) -> None:
 
 ACTS: Final[dict[str, Callable[[Call], Awaitable[None]]]] = {
     act.__name__: act
-    for act in (echo, die, cut, hang, drip, garbage, wrong_id, wrong_version, huge, flood, bomb, headers, status)
+    for act in (
+        echo,
+        die,
+        cut,
+        hang,
+        drip,
+        garbage,
+        wrong_id,
+        anothers_id,
+        twice,
+        wrong_version,
+        huge,
+        flood,
+        bomb,
+        headers,
+        status,
+    )
 }
 
 

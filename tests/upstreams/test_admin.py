@@ -179,6 +179,21 @@ BAD_FORMS: list[tuple[dict[str, str], str, str]] = [
 
 
 @pytest.mark.requirement("D12")
+def test_stored_secrets_do_not_go_to_another_place(operator: Client, org: Org, make_upstream: MakeUpstream) -> None:
+    """Who may not read them could send them to a server of their own."""
+    row = make_upstream(slug="time", url="https://1.1.1.1/mcp", headers={"A": "canary"})
+    page = reverse(CHANGE, args=[row.pk])
+    for url in ("https://9.9.9.9/mcp", "https://1.1.1.1:8443/mcp", "http://1.1.1.1/mcp"):
+        answer = operator.post(page, fields(org, url=url, secret_headers=f"A: {MASK}"))
+        assert "again" in faults(answer)["secret_headers"][0]
+    row.refresh_from_db()
+    assert row.url == "https://1.1.1.1/mcp"
+    moved = fields(org, url="https://1.1.1.1/other", secret_headers=f"A: {MASK}")
+    assert operator.post(page, moved).status_code == 302
+    entered = fields(org, url="https://9.9.9.9/mcp", secret_headers="A: canary")
+    assert operator.post(page, entered).status_code == 302
+
+
 @pytest.mark.parametrize(("changes", "field", "words"), BAD_FORMS)
 def test_what_is_wrong_is_said_before_saving(
     org: Org, operator: Client, make_upstream: MakeUpstream, changes: dict[str, str], field: str, words: str

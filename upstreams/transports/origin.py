@@ -57,7 +57,7 @@ class Origin:
         self._addresses: list[str] = []
         self._fresh_until = 0.0
         self._idle: deque[Wire] = deque()
-        self._sweep: asyncio.TimerHandle | None = None
+        self._pruning: asyncio.TimerHandle | None = None
         self._looking = asyncio.Lock()
 
     def target(self, location: str, base: str = "/") -> str | None:
@@ -94,19 +94,20 @@ class Origin:
             self._idle.append(wire)
             if len(self._idle) > self._limits.upstream_idle:
                 self._idle.popleft().abort()
-            if self._sweep is None:
-                self._sweep_later()
+            if self._pruning is None:
+                self._prune_later()
 
-    def _sweep_later(self) -> None:
-        self._sweep = asyncio.get_running_loop().call_later(self._limits.upstream_idle_s, self._close_stale)
+    def _prune_later(self) -> None:
+        self._pruning = asyncio.get_running_loop().call_later(self._limits.upstream_idle_s, self._prune)
 
-    def _close_stale(self) -> None:
-        before = clock.monotonic() - self._limits.upstream_idle_s
-        while self._idle and self._idle[0].free_since <= before:
+    def _prune(self) -> None:
+        """Close what was idle for too long; one timer for all connections."""
+        self._pruning = None
+        too_old = clock.monotonic() - self._limits.upstream_idle_s
+        while self._idle and self._idle[0].free_since <= too_old:
             self._idle.popleft().abort()
-        self._sweep = None
         if self._idle:
-            self._sweep_later()
+            self._prune_later()
 
     async def obtain(self) -> Wire:
         """A connection, idle or new, after looking the name up if it is time. Raises `UpstreamError`."""
@@ -134,6 +135,9 @@ class Origin:
 
     def close(self) -> None:
         """Close the idle connections; those in use close themselves."""
+        if self._pruning is not None:
+            self._pruning.cancel()
+            self._pruning = None
         while self._idle:
             self._idle.pop().abort()
 

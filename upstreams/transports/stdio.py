@@ -61,7 +61,7 @@ class StdioLink(Multiplexed):
 
     async def send(self, data: bytes) -> None:
         if self._silent:
-            await asyncio.wait({self._reader}, timeout=ENDS_S)
+            await asyncio.wait({self._reader})  # which stops the process after `ENDS_S`
             raise LinkOver("The upstream's process was ending.")
         try:
             await self._process.write(data + b"\n")

@@ -82,6 +82,8 @@ class EventReader:
 
     def _check(self, size: int) -> None:
         if size > self._event_bytes:
+            self._rest.clear()
+            self._data.clear()
             raise TooLarge("The upstream sent an event over the size limit.")
 
 

@@ -61,8 +61,8 @@ class Writer:
         self.dropped = 0
         self.refused = 0
 
-    async def record(self, event: Event) -> None:
-        """Return when `event` is durable. Raises `AuditUnavailable` at the store's limit or with a full queue."""
+    def record(self, event: Event) -> asyncio.Future[None]:
+        """Done when `event` is durable. Raises `AuditUnavailable` at the store's limit or with a full queue."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         if self._thread is None:
@@ -72,7 +72,7 @@ class Writer:
             raise AuditUnavailable("the audit queue is full")
         if loop not in self._watching:
             self._watch(loop)
-        await future
+        return future
 
     def record_soon(self, event: Event) -> None:
         """Hand `event` over without waiting; dropped and counted when the queue is full. Any thread may call."""

@@ -60,9 +60,9 @@ class Core:
         self._no_auth = settings.START.no_auth
         self._single_upstream = settings.START.single_upstream
 
-    async def fresh(self) -> None:
+    def fresh(self) -> Awaitable[None]:
         """See `GatewayCore.fresh`."""
-        await self._snapshots.fresh()
+        return self._snapshots.fresh()
 
     async def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
         """See `GatewayCore.authenticate`."""

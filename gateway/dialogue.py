@@ -35,6 +35,9 @@ from upstreams.types import Answer, Sink
 
 URL_REQUIRED: Final = -32042
 
+MAY_NEED_INPUT: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+"""Requests that may be answered with `input_required` (2026-07-28, multi round-trip requests)."""
+
 ROUNDS: Final = 10
 """How often one call of a modern upstream may ask a handshake client; the SDK's clients end there too."""
 
@@ -117,6 +120,8 @@ class Dialogue:
         kind = relay.result_type(answer.result)
         if kind != INPUT_REQUIRED:
             return _extended(run, kind, answer)
+        if run.call.method not in MAY_NEED_INPUT:
+            raise ProtocolFault("The server asked for input where nobody can be asked.", outcome="failed")
         if run.request.era == "handshake":
             return await self._ask_here(run, answer)
         needs = _needs(answer)

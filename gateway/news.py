@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from audit.events import Kind
 from audit.flood import Denials
@@ -29,6 +29,7 @@ from upstreams.errors import RpcError
 from upstreams.loglevels import LEVELS, MESSAGE, is_heard
 from upstreams.types import ClientFacts, UpstreamSpec
 
+ELICITED: Final = "notifications/elicitation/complete"
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 
@@ -156,8 +157,8 @@ class News:
         """A notification of an upstream that belongs to no exchange (`Connections.on_notice`)."""
         if method == UPDATED and isinstance(uri := params.get("uri"), str):
             self._watchers.updated(upstream_id, holder, uri)
-        elif method == MESSAGE and holder:
-            self._log(upstream_id, holder, params)
+        elif method in (MESSAGE, ELICITED) and holder:
+            self._pass_on(upstream_id, holder, method, params)
 
     def upstream_returned(self, spec: UpstreamSpec) -> None:
         """An upstream was switched on again (`Connections.on_return`)."""
@@ -169,12 +170,13 @@ class News:
         if subscriber := self._subscribers.pop(session_id, None):
             self._watchers.drop(subscriber)
 
-    def _log(self, upstream_id: str, holder: str, message: Mapping[str, Any]) -> None:
-        """Pass a log message to the sessions of its holder that listen here and reach the upstream."""
+    def _pass_on(self, upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
+        """To the sessions of its holder that listen here and reach the upstream; of log messages what they want."""
         for session in self.sessions.listening() if self.sessions else ():
             concerned = holder in (session.ref.id, session.principal.id)
-            if concerned and is_heard(message, session.ref.client.log_level) and self._sees(session, upstream_id):
-                session.push(MESSAGE, message)
+            heard = method == ELICITED or is_heard(params, session.ref.client.log_level)
+            if concerned and heard and self._sees(session, upstream_id):
+                session.push(method, params)
 
     def _sees(self, session: LiveSession, upstream_id: str) -> bool:
         try:

@@ -1,7 +1,7 @@
 """All live connections of this process to upstreams; the only way to call one."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from mcphub.core import aio
@@ -62,7 +62,7 @@ class Connections:
         for upstream_id in back:
             self.on_return(wanted[upstream_id])
 
-    async def call(self, spec: UpstreamSpec, exchange: Exchange) -> Answer:
+    def call(self, spec: UpstreamSpec, exchange: Exchange) -> Awaitable[Answer]:
         """Send one exchange and wait for its answer.
 
         Raises `UpstreamError`, whose `outcome` says whether the call may have run. Cancelling the task
@@ -72,8 +72,8 @@ class Connections:
         if keeper is None or keeper.spec.revision < spec.revision:
             keeper = self._adopt(spec)
         if self._fleet is not None and not keeper.is_movable(exchange.client, exchange.holder):
-            return await self._fleet.call(keeper, exchange)
-        return await keeper.call(exchange)
+            return self._fleet.call(keeper, exchange)
+        return keeper.call(exchange)
 
     async def subscribe(
         self, spec: UpstreamSpec, client: ClientFacts, holder: str, uris: Collection[str]

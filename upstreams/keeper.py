@@ -4,18 +4,28 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from mcphub.core import aio, clock
 from upstreams.backoff import Breaker
 from upstreams.connection import Connection, LiveLink
 from upstreams.discovery import Ask, read_catalogue
-from upstreams.errors import LinkOver, Lost, RpcError, TimedOut, TlsFault, Unreachable, UpstreamError, UpstreamFailed
-from upstreams.probe import Means, Reach
+from upstreams.errors import (
+    LinkOver,
+    Lost,
+    ProtocolFault,
+    RpcError,
+    TimedOut,
+    TlsFault,
+    Unreachable,
+    UpstreamError,
+    UpstreamFailed,
+)
+from upstreams.probe import Known, Means, Reach
 from upstreams.reports import Book, Report, State
 from upstreams.transports.base import own
 from upstreams.transports.envelope import offered, reader_of
@@ -62,6 +72,7 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
         self._reach = Reach(spec, means)
         self._listed = False
+        self._other_era = False
 
     def start(self) -> None:
         """Connect at once and stay connected, in the one process that looks after the upstream."""
@@ -211,22 +222,30 @@ class Keeper:
 
     async def _open(self, connection: Connection) -> LiveLink:
         self.breaker.spare()
-        era = self.facts.era if self.facts is not None else self.spec.era
         try:
             async with asyncio.timeout(self._means.limits.initialize_s):
                 link = await self._reach.open(
-                    era, self._declared(connection), connection, as_client=connection.as_client
+                    self._known_era, self._declared(connection), connection, as_client=connection.as_client
                 )
         except TimeoutError:
             error: UpstreamError = TimedOut("The upstream did not become ready in time.", outcome="not_sent")
         except UpstreamError as fault:
+            self._other_era = isinstance(fault, (UpstreamFailed, ProtocolFault))
             error = fault if fault.outcome == "not_sent" else fault.unsent()
         else:
+            self._other_era = False
             self._learn(connection, link.facts)
             self.breaker.reached()
             return link
         self.breaker.failed(error)
         raise error
+
+    @property
+    def _known_era(self) -> Known:
+        """What to open in; "" = find out, as long as nobody knows or after a refusal: it may have changed."""
+        if self._other_era:
+            return ""
+        return self.facts.era if self.facts is not None else self.spec.era
 
     def _declared(self, connection: Connection) -> Mapping[str, Any]:
         """What the connection declares. Where nobody's calls run on the hub's own, that is what any client may."""

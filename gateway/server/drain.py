@@ -60,26 +60,30 @@ class Drain:
             elif _is_news_stream(scope):
                 await self._stream(app, scope, receive, send)
             else:
-                await self._call(app, scope, receive, send)
+                self.in_flight += 1
+                try:
+                    await app(scope, receive, sliced(send))
+                finally:
+                    self._landed()
 
         return guarded
 
-    async def _call(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
-        self.in_flight += 1
-        try:
-            await app(scope, receive, sliced(send))
-        finally:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self._idle.set()
+    def _landed(self) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._idle.set()
 
     async def _socket(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         """Its application ends it after what is under way once `refusing` is set."""
         if self.refusing.is_set():
             await receive()
             await send({"type": "websocket.close", "code": 1001})
-        else:
-            await self._call(app, scope, receive, send)
+            return
+        self.in_flight += 1
+        try:
+            await app(scope, receive, send)
+        finally:
+            self._landed()
 
     async def _stream(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         self._streams += 1

@@ -91,6 +91,11 @@ class RawClient:
         message = {"jsonrpc": "2.0", "id": next(self._ids) if id is None else id, "method": method, "params": params}
         return await self._post(message, {**own, **(headers or {})})
 
+    @property
+    def session(self) -> Mapping[str, str]:
+        """The headers that name this client's session; empty in the modern era."""
+        return self._session
+
     async def post(self, message: Mapping[str, Any]) -> httpx.Response:
         """The whole HTTP response to any message, sent with the headers of this client's era."""
         own = {"MCP-Protocol-Version": MODERN} if self._era == "modern" else self._session

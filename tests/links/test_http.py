@@ -4,10 +4,11 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.links.conftest import Listening, MemoryBook, spec, tool
 from upstreams.connections import Connections
@@ -145,7 +146,9 @@ async def test_server_of_both_eras_is_spoken_to_in_the_era_of_each_client(
     def call(**facts: Any) -> Any:
         return hub.call(upstream, tool("favourite", sink=Listening(reply=RED), holder="user:1", **facts))
 
-    old, new = await asyncio.gather(call(client=CAN_BE_ASKED), call(client=replace(CAN_BE_ASKED, era="modern")))
+    old, new = await asyncio.gather(
+        call(client=CAN_BE_ASKED), call(client=structs.replace(CAN_BE_ASKED, era="modern"))
+    )
     assert (old.era, text(old.result)) == ("handshake", "accept red")
     assert new.era == "modern"
     facts = hub.facts("u1")
@@ -188,6 +191,22 @@ async def test_server_that_has_unlearned_the_handshake_is_spoken_to_in_the_other
         assert not facts.both
     finally:
         await changed.stop()
+
+
+@pytest.mark.requirement("U1", "U18")
+async def test_server_that_changes_its_era_is_found_again(hub: Connections, book: MemoryBook) -> None:
+    first = await run("http-handshake")
+    upstream = spec(url=first.url, transport="http", heartbeat_s=0.2)
+    hub.set_specs([upstream])
+    await book.until(lambda: "u1" in book.listings)
+    await first.stop()
+    await book.until(lambda: book.reports["u1"].state == "down")
+    second = await run("http-modern", int(first.url.split(":")[2].split("/")[0]))
+    try:
+        await book.until(lambda: (facts := book.reports["u1"].facts) is not None and facts.era == "modern")
+        assert (await hub.call(upstream, tool("echo", {"text": "x"}))).era == "modern"
+    finally:
+        await second.stop()
 
 
 @pytest.mark.requirement("U13")

@@ -1,5 +1,6 @@
 """Two hubs on one PostgreSQL and one Redis."""
 
+import asyncio
 import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from mcp import Client
 
 from tests.harness.hub import ROOT, Hub, servers_file
 from tests.harness.services import PostgreSQL, Redis
@@ -165,3 +167,14 @@ def text_of(result: Any) -> str:
     """The text of a tool's result that is no error."""
     assert not result.is_error, result
     return str(result.content[0].text)
+
+
+async def recovered(client: Client) -> str:
+    """The first tally that is no error; errors meanwhile have certainly had no effect."""
+    async with asyncio.timeout(40):
+        while True:
+            result = await client.call_tool("counting__tally", {})
+            if not result.is_error:
+                return text_of(result)
+            assert result.meta["mcphub/error"]["outcome"] == "not_sent"
+            await asyncio.sleep(0.2)

@@ -69,6 +69,10 @@ image: ## a container image, mcphub:latest
 	@$(UV) sync --quiet --frozen --inexact --no-dev
 	@touch $@
 
+.venv/.fuzz: .venv/.ready
+	@$(UV) sync --quiet --frozen --inexact --group fuzz
+	@touch $@
+
 .venv/.ready: pyproject.toml uv.lock | .venv/.uv
 	@$(UV) sync --quiet --frozen --inexact
 	@touch $@ .venv/.runtime

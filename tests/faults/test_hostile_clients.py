@@ -27,6 +27,7 @@ from tests.harness.wire import Heard, dial, request, say
 from tests.soak.echoes import echoed
 from tests.soak.honest import Honest
 from tests.soak.idle_sessions import idled
+from tests.soak.slow_clients import ATTACKS, Attack, attacked, is_installed
 
 HEADER_S, BODY_S, WRITE_S = 1.0, 1.5, 1.0
 LIMITS = f"header_s={HEADER_S},body_s={BODY_S},write_s={WRITE_S},event_bytes=200000,keepalive_s=1"
@@ -247,6 +248,17 @@ async def test_hostile_client_is_refused_and_harms_nobody(met: Met, row: str) ->
         await honest.answered(4)
         await asyncio.to_thread(HOSTILE[row], met)
         await honest.answered(4)
+    assert not honest.failures
+    await asyncio.to_thread(baseline.expect_return)
+
+
+@pytest.mark.skipif(not is_installed(), reason="needs slowhttptest")
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_f45_slowhttptest_keeps_no_honest_client_from_its_answers(met: Met, attack: Attack) -> None:
+    """A short version; the soak measures how long honest clients wait."""
+    baseline = await asyncio.to_thread(Baseline, met.hub)
+    async with Honest(met.hub.mcp_url, met.hub.key) as honest, attacked(met.hub, attack, 200, 10):
+        await honest.answered(100)
     assert not honest.failures
     await asyncio.to_thread(baseline.expect_return)
 

@@ -26,7 +26,10 @@ META: Final = {
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What to do. `tool` is called in a closed loop; with `list_size` the list is asked for, and counted."""
+    """What to do. `tool` is called in a closed loop; with `list_size` the list is asked for, and counted.
+
+    `words` begin every text that is to come back.
+    """
 
     url: str
     key: str = ""
@@ -37,6 +40,7 @@ class Load(msgspec.Struct, frozen=True):
     seconds: float = 2
     warm_s: float = 0.5
     idle_sessions: int = 0
+    words: str = "token"
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -142,7 +146,7 @@ class Client:
         _, self.connection = await loop.create_connection(Connection, self._url.hostname, self._url.port)
 
     def _token(self, count: int) -> str:
-        return f"token-{self._number:06}-{count:012}"
+        return f"{self._load.words}-{self._number:06}-{count:012}"
 
     def _request(self, method: str, message: dict[str, Any], name: str = "") -> bytes:
         modern = self._load.era == "modern"

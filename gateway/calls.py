@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -30,15 +29,14 @@ class Refused(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, eq=False):
     """One call, ready to be decided: `arguments` is the one frozen object that everything downstream uses."""
 
     method: str
     target: Target
     spec: UpstreamSpec
     params: dict[str, Any]
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = {}
     shown_as: str = ""
     resend: bool = False
     cacheable: bool = False

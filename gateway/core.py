@@ -47,7 +47,7 @@ class Core:
         self._connections = connections
         self._pipeline = pipeline
         self.resources: Final = LiveResources(snapshots.live, connections, settings.HUB.limits)
-        self.news: Final = News(self._reach_now, connections, settings.HUB.limits)
+        self.news: Final = News(self._reach_now, connections, settings.HUB.limits, pipeline.denials)
         self._waiting: Final[Mapping[str, Callable[[Request, Reply, Reach], Awaitable[None]]]] = {
             "subscriptions/listen": self.news.listen,
             "resources/subscribe": self.news.subscribe,
@@ -60,9 +60,9 @@ class Core:
         self._no_auth = settings.START.no_auth
         self._single_upstream = settings.START.single_upstream
 
-    async def fresh(self) -> None:
+    def fresh(self) -> Awaitable[None]:
         """See `GatewayCore.fresh`."""
-        await self._snapshots.fresh()
+        return self._snapshots.fresh()
 
     async def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
         """See `GatewayCore.authenticate`."""

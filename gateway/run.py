@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from audit.events import Event, Kind, PayloadMode, Result
 from gateway import relay, rewriting
@@ -31,8 +32,7 @@ Ended = dict[str, Any]
 """What the outcome's event says of the end of a call."""
 
 
-@dataclass(slots=True, eq=False)
-class Run:
+class Run(msgspec.Struct, frozen=True, eq=False):
     """A call that was allowed and recorded. `again` looks anew at what the client may reach, after a wait."""
 
     request: Request

@@ -50,6 +50,7 @@ class Runtime:
         self.edge_app: Final = EdgeApp(self.core, config, self.workers)
         self.core.news.sessions = self.edge_app.sessions
         self.connections.on_notice = self._noticed
+        self.connections.on_return = self.core.news.upstream_returned
         self.connections.on_catalogue_changed = self.core.resources.outdated
         self.snapshots.live.on_change = self.core.news.lists.changed
         handing.answer_with(self.core.handle)

@@ -1,5 +1,6 @@
 """Handshake sessions: found in memory, else by their row. A client's id opens only for its principal and route."""
 
+import asyncio
 import hashlib
 import heapq
 import json
@@ -10,16 +11,19 @@ from datetime import timedelta
 from typing import Any, Final, Protocol
 
 import structlog
+from django.conf import settings
 from django.db import Error as DatabaseError
 
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply
 from gateway.eras.jsonrpc import dumps, notification_text, same_id
-from gateway.errors import RATE_LIMITED, refused, unavailable
+from gateway.errors import RATE_LIMITED, refused
+from gateway.failures import NOT_STORED, unavailable
 from gateway.models import Session
-from gateway.types import Route, SessionRef, Unavailable
+from gateway.types import Route, SessionRef
 from mcphub.core import clock
 from mcphub.core.aio import in_thread
+from mcphub.core.env import storage_s
 from mcphub.core.ids import new_uuid
 from mcphub.core.keyring import KeyringError, keyring
 from mcphub.core.limits import Limits
@@ -252,11 +256,11 @@ class Sessions:
         if now >= self._flush_due:
             self._flush_due = now + self._limits.session_flush_s
             touched = [session for session in self._known.values() if self._active_since_flush(session, now)]
-            await _stored(_flush, [uuid.UUID(session.ref.id) for session in touched], self._limits.session_idle_s)
+            await _tried(_flush, [uuid.UUID(session.ref.id) for session in touched], self._limits.session_idle_s)
         for session in touched:
             session.flushed_at = now
         if self._known:
-            ended = {id_.hex for id_ in await _stored(_ended_lately)}
+            ended = {id_.hex for id_ in await _tried(_ended_lately)}
             for session_id in ended - self._heard_of:
                 self.ended_elsewhere(session_id)
             self._heard_of = ended
@@ -312,11 +316,20 @@ def _digest(revision: str, client: str) -> bytes:
 
 
 async def _stored(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a client waits for, in the time that it may wait. Raises `Unavailable`."""
+    try:
+        async with asyncio.timeout(storage_s(settings.HUB)):
+            return await _tried(function, *args, **kwargs)
+    except TimeoutError:
+        raise unavailable(NOT_STORED) from None
+
+
+async def _tried(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         return await in_thread(function, *args, **kwargs)
     except DatabaseError as error:
         log.warning("session_storage_failed", error=type(error).__name__)
-        raise Unavailable(unavailable("storage_unavailable", "The hub's storage does not answer.")) from error
+        raise unavailable(NOT_STORED) from error
 
 
 def _begun(row: Session, limit: int) -> bool:

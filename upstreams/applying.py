@@ -62,7 +62,7 @@ def sync_file(org: Org, path: Path | str) -> SyncReport:
     try:
         document = Path(source).read_bytes()
     except OSError as error:
-        return SyncReport(faults=(Remark(source, error.strerror or "cannot be read"),))
+        return SyncReport(faults=(Remark("", error.strerror or "cannot be read"),))
     with transaction.atomic():
         org = Org.objects.select_for_update().get(pk=org.pk)
         plan = plan_import(org, document, environment=os.environ, source=source, trust_hosts=True)

@@ -244,7 +244,7 @@ class UpstreamForm(OneOrgForm):
             return f"Tick “Allow this private address” to allow {place} for this upstream."
         if settings.HUB.mode == "cloud":
             return f"The installation would have to allow {place} (MCPHUB_EGRESS_ALLOW)."
-        return f"A hub admin can allow {place}."
+        return f"A hub admin can allow {place}; create_user EMAIL --hub-admin --if-absent makes one."
 
     def _check_allowed(self, cleaned: Mapping[str, Any]) -> None:
         for entry in cleaned.get("egress_allow") or ():

@@ -60,7 +60,12 @@ def plan_import(
     planned: list[Planned] = []
     for name, entry in entries.items():
         reader = EntryReader(f"mcpServers.{name}", entry, faults, warnings)
-        planned.append(_place(name, fields_of(reader, environment or {}, trust_hosts), rows, planned, source))
+        item = _place(name, fields_of(reader, environment or {}, trust_hosts), rows, planned, source)
+        if item.renamed:
+            warnings.append(
+                Remark(reader.place, f"is called “{item.slug}” here: “{naming.slug_from(name)}” is taken")
+            )
+        planned.append(item)
     return ImportPlan(org_id, tuple(planned), tuple(faults), tuple(warnings))
 
 

@@ -13,12 +13,22 @@ import structlog
 from mcphub.core import aio, clock
 from upstreams.backoff import Breaker
 from upstreams.connection import Connection, LiveLink
-from upstreams.discovery import read_catalogue
-from upstreams.errors import LinkOver, Lost, RpcError, TimedOut, TlsFault, Unreachable, UpstreamError, UpstreamFailed
-from upstreams.probe import Means, Reach
+from upstreams.discovery import Ask, read_catalogue
+from upstreams.errors import (
+    LinkOver,
+    Lost,
+    ProtocolFault,
+    RpcError,
+    TimedOut,
+    TlsFault,
+    Unreachable,
+    UpstreamError,
+    UpstreamFailed,
+)
+from upstreams.probe import Known, Means, Reach
 from upstreams.reports import Book, Report, State
 from upstreams.transports.base import own
-from upstreams.transports.envelope import offered
+from upstreams.transports.envelope import offered, reader_of
 from upstreams.types import Answer, ClientFacts, Era, Exchange, ServerFacts, UpstreamSpec
 
 log = structlog.get_logger(__name__)
@@ -62,6 +72,7 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
         self._reach = Reach(spec, means)
         self._listed = False
+        self._other_era = False
 
     def start(self) -> None:
         """Connect at once and stay connected, in the one process that looks after the upstream."""
@@ -211,22 +222,36 @@ class Keeper:
 
     async def _open(self, connection: Connection) -> LiveLink:
         self.breaker.spare()
-        era = self.facts.era if self.facts is not None else self.spec.era
         try:
             async with asyncio.timeout(self._means.limits.initialize_s):
                 link = await self._reach.open(
-                    era, connection.capabilities, connection, as_client=connection.as_client
+                    self._known_era, self._declared(connection), connection, as_client=connection.as_client
                 )
         except TimeoutError:
             error: UpstreamError = TimedOut("The upstream did not become ready in time.", outcome="not_sent")
         except UpstreamError as fault:
+            self._other_era = isinstance(fault, (UpstreamFailed, ProtocolFault))
             error = fault if fault.outcome == "not_sent" else fault.unsent()
         else:
+            self._other_era = False
             self._learn(connection, link.facts)
             self.breaker.reached()
             return link
         self.breaker.failed(error)
         raise error
+
+    @property
+    def _known_era(self) -> Known:
+        """What to open in; "" = find out, as long as nobody knows or after a refusal: it may have changed."""
+        if self._other_era:
+            return ""
+        return self.facts.era if self.facts is not None else self.spec.era
+
+    def _declared(self, connection: Connection) -> Mapping[str, Any]:
+        """What the connection declares. Where nobody's calls run on the hub's own, that is what any client may."""
+        if connection.holder or self.spec.sharing == "shared":
+            return connection.capabilities
+        return reader_of(self.spec).capabilities
 
     def _learn(self, connection: Connection, said: ServerFacts) -> None:
         """Take over what the upstream says of itself; what it says in a client's era does not concern the others."""
@@ -339,7 +364,7 @@ class Keeper:
         await asyncio.sleep(DEBOUNCE_S if self._listed else 0)
         self._refresh = False
         try:
-            listing = await read_catalogue(shared.request, link.facts, self._means.limits)
+            listing = await read_catalogue(self._asking(shared), link.facts, self._means.limits)
         except UpstreamError as error:
             log.info("discovery_failed", upstream=self.spec.slug, error=error.text)
             await self._book.report(self.spec.id, Report("up", link.facts, error.text))
@@ -349,6 +374,10 @@ class Keeper:
         if await self._book.catalogue(self.spec.id, "", listing):
             self._listener.catalogue_changed(self.spec.id)
         return True
+
+    def _asking(self, shared: Connection) -> Ask:
+        reader = reader_of(self.spec)
+        return lambda exchange: shared.request(replace(exchange, client=reader))
 
     async def tidy(self) -> None:
         """What is due now and then where another process looks after the upstream."""

@@ -80,6 +80,12 @@ class EntryReader:
             return ""
         return value.strip()
 
+    def flag(self, key: str) -> bool:
+        value = self.entry.get(key, False)
+        if not isinstance(value, bool):
+            self.fault(key, "must be true or false")
+        return value is True
+
     def texts(self, key: str) -> list[str]:
         value = self.entry.get(key) or []
         if not isinstance(value, list):
@@ -188,7 +194,7 @@ def fields_of(reader: EntryReader, environment: Mapping[str, str], trust_hosts: 
         "oauth": _oauth(reader),
         "disabled_tools": reader.texts("disabledTools"),
         "sharing": _sharing(reader),
-        "enabled": entry.get("disabled") is not True,
+        "enabled": not reader.flag("disabled"),
     }
     reader.warnings += [Remark(f"{reader.place}.{key}", "is not used") for key in entry if key not in KNOWN]
     fields["variables"] = _variables(reader, environment)

@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+import msgspec
+
 from upstreams.errors import RpcError
 
 Era = Literal["handshake", "modern"]
@@ -48,15 +50,14 @@ class UpstreamSpec:
     withheld: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFacts:
+class ClientFacts(msgspec.Struct, frozen=True):
     """What this client declared, already narrowed by policy: the most that an upstream may be offered.
 
     `era` is the one that it speaks; the hub's own requests count as modern.
     """
 
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
-    info: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = {}
+    info: Mapping[str, Any] = {}
     log_level: str = ""
     era: Era = "modern"
 
@@ -71,8 +72,7 @@ class Sink(Protocol):
         """A request of the upstream to the client whose call caused it (sampling, elicitation, roots)."""
 
 
-@dataclass(slots=True, eq=False)
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One request to an upstream, in the upstream's own names. The connection mints its JSON-RPC id.
 
     `params` carries no reserved `_meta` keys and no progress token; the connection adds what the
@@ -86,19 +86,18 @@ class Exchange:
     method: str
     params: dict[str, Any]
     sink: Sink
-    client: ClientFacts = field(default_factory=ClientFacts)
+    client: ClientFacts = ClientFacts()
     holder: str = ""
     progress: bool = False
     resend: bool = False
     call_id: str = ""
-    trace: Mapping[str, str] = field(default_factory=dict)
+    trace: Mapping[str, str] = {}
     caller: str = ""
     log_level: str | None = None
-    param_headers: Mapping[str, str] = field(default_factory=dict)
+    param_headers: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What came back: `result` is the untouched JSON text of the result object, unless `error` is set."""
 
     era: Era

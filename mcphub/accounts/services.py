@@ -126,6 +126,15 @@ def remove_member(member: Membership, *, by: Actor = COMMAND_LINE) -> None:
 
 
 @transaction.atomic
+def make_hub_admin(user: User, *, by: Actor = COMMAND_LINE) -> None:
+    """Let a person run the installation and cross orgs."""
+    before = acts.facts(user)
+    user.is_superuser = True
+    user.save(update_fields=["is_superuser"])
+    acts.record(by, None, "user.change", user.email, *acts.changed(before, acts.facts(user)))
+
+
+@transaction.atomic
 def set_active(user: User, active: bool, *, by: Actor = COMMAND_LINE) -> None:
     """Enable or disable a person everywhere. Raises `LastOwner` for an org's only owner."""
     if not active:

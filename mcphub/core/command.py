@@ -5,12 +5,17 @@
 """
 
 import json
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
+
+from mcphub.core.starting import CannotStart, check_database
+
+MOST_DAYS: Final = 36_500
 
 
 class Exit(IntEnum):
@@ -21,7 +26,10 @@ class Exit(IntEnum):
 
 
 class HubCommand(BaseCommand):
-    """Base of commands that print something: `say` prints once, `stop` ends with a sentence and a code."""
+    """Base of commands that print something: `say` prints once, `stop` ends with a sentence and a code.
+
+    All of them need the database: one that does not answer, or has not the tables, is a sentence too.
+    """
 
     json: bool = False
 
@@ -32,7 +40,13 @@ class HubCommand(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         self.json = options["json"]
-        return super().execute(*args, **options)
+        try:
+            check_database()
+            return super().execute(*args, **options)
+        except CannotStart as fault:
+            self.stop(str(fault))
+        except OperationalError as error:
+            self.stop(f"The database does not answer: {' '.join(str(error).split())}")
 
     def say(self, facts: Mapping[str, Any], text: str) -> None:
         """Print `facts` with `--json`, else `text`."""
@@ -46,3 +60,14 @@ class HubCommand(BaseCommand):
 def add_if_absent(parser: ArgumentParser) -> None:
     """The flag with which a command can run again and again."""
     parser.add_argument("--if-absent", action="store_true", help="exit 0 when there is nothing to do")
+
+
+def days(text: str) -> float:
+    """A number of days for a flag, 0 to a hundred years."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1
+    if not 0 <= found <= MOST_DAYS:
+        raise ArgumentTypeError(f"must be a number of days from 0 to {MOST_DAYS}, not {text!r}")
+    return found

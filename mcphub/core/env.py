@@ -1,7 +1,9 @@
 """The settings of the hub: one typed table, read once (DESIGN: precedence flag > environment > file > default)."""
 
+import atexit
 import ipaddress
 import secrets as random
+import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -15,8 +17,18 @@ from mcphub.core import logs, sources
 from mcphub.core.flags import Flags, StartOptions
 from mcphub.core.keyring import Keyring
 from mcphub.core.limits import Limits
+from mcphub.core.netguard import parse_allowed
 
 CLOUD_NOTICE_S: Final = 5
+POSTGRESQL: Final = ("postgresql", "postgres")
+DATABASE_FORMS: Final = "postgresql://user:password@host:port/name?pool_max=10, or sqlite:///path"
+
+SQLITE_S: Final = 5.0
+POSTGRESQL_S: Final = 1.5
+"""How long the request of a client may wait for the database, so that the refusal is out in 5 and 2 s (F27, F28)."""
+
+RECONNECT_S: Final = 1.0
+"""How long the pool tries again by itself. The next use begins anew: a database that is back is found soon."""
 
 
 class SettingsFault(Exception):
@@ -35,7 +47,7 @@ class HubSettings(BaseModel):
 
     mode: Literal["standalone", "cloud"] = "standalone"
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: int = Field(default=8080, ge=0, le=65535)
     server_url: str = ""
     data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("mcphub")))
     database_url: str = Field(default="", repr=False)
@@ -60,7 +72,7 @@ class HubSettings(BaseModel):
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     egress_allow: tuple[str, ...] = ()
-    audit_retention_days: int = 365
+    audit_retention_days: int = Field(default=365, ge=1, le=36_500)
     audit_fsync: bool = False
     email_url: str = Field(default="", repr=False)
     metrics_token: str = Field(default="", repr=False)
@@ -94,6 +106,20 @@ class HubSettings(BaseModel):
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:
             ipaddress.ip_network(entry, strict=False)
+        return value
+
+    @field_validator("egress_allow", mode="after")
+    @classmethod
+    def _places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            parse_allowed(entry)
+        return value
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        if value and not _is_database(value):
+            raise ValueError(f"must have the form {DATABASE_FORMS}")  # without the value: a password may be in it
         return value
 
     @field_validator("log_level", mode="after")
@@ -176,7 +202,9 @@ def load() -> HubSettings:
 def _own_directory(flags: Flags) -> dict[str, str]:
     if not flags.start.ephemeral:
         return flags.settings
-    return {**flags.settings, "data_dir": tempfile.mkdtemp(prefix="mcphub-")}
+    folder = tempfile.mkdtemp(prefix="mcphub-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # also when the start is refused: keys are in it
+    return {**flags.settings, "data_dir": folder}
 
 
 def _sentence(fault: Any, origins: dict[str, str]) -> str:
@@ -215,7 +243,8 @@ def with_own_secrets(hub: HubSettings) -> HubSettings:
 def _own_secret(data_dir: Path, name: str) -> str:
     path = data_dir / "secrets" / name
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # `parents` of the next line would be for everybody
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text(random.token_urlsafe(48))
     return path.read_text().strip()
@@ -239,14 +268,8 @@ def database(hub: HubSettings) -> dict[str, Any]:
             },
             "TEST": {"NAME": str(hub.data_dir / "test.sqlite3")},
         }
-    if url.scheme not in {"postgresql", "postgres"}:
-        raise ValueError(f"MCPHUB_DATABASE_URL must start with postgresql:// or sqlite:///, not {url.scheme}://")
     options = dict(parse_qsl(url.query))
-    pool = {
-        "min_size": int(options.pop("pool_min", 1)),
-        "max_size": int(options.pop("pool_max", 10)),
-        "timeout": float(options.pop("pool_timeout", 2)),
-    }
+    pool = _pool(options)
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(url.path[1:]),
@@ -255,7 +278,33 @@ def database(hub: HubSettings) -> dict[str, Any]:
         "USER": hub.database_user or unquote(url.username or ""),
         "PASSWORD": hub.database_password or unquote(url.password or ""),
         "CONN_MAX_AGE": 0,
-        "OPTIONS": {**options, "pool": pool, "connect_timeout": 2},
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 2, "tcp_user_timeout": 5_000, **options, "pool": pool},
+    }
+
+
+def storage_s(hub: HubSettings) -> float:
+    """How many seconds a client's request may wait for the database."""
+    return POSTGRESQL_S if hub.database_url.startswith("postgres") else SQLITE_S
+
+
+def _is_database(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        pool = _pool(dict(parse_qsl(url.query)))
+        known = url.scheme == "sqlite" or (url.scheme in POSTGRESQL and (url.port or 1) > 0)
+    except ValueError:
+        return False
+    return known and 0 <= pool["min_size"] <= pool["max_size"] and pool["max_size"] > 0 and pool["timeout"] > 0
+
+
+def _pool(options: dict[str, str]) -> dict[str, float]:
+    """What `options` (query of the database's URL) say of the pool, taken out of them. Raises `ValueError`."""
+    return {
+        "min_size": int(options.pop("pool_min", 1)),
+        "max_size": int(options.pop("pool_max", 10)),
+        "timeout": float(options.pop("pool_timeout", 1.25)),
+        "reconnect_timeout": RECONNECT_S,
     }
 
 

@@ -1,5 +1,6 @@
 """Every limit and timeout of the hub in one typed table; `MCPHUB_LIMITS` overrides by name."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -88,8 +89,8 @@ class Limits:
             except ValueError:
                 faults.append(f"{name.strip()} is not a number: {value!r}")
                 continue
-            if number < 0:
-                faults.append(f"{name.strip()} is negative")
+            if not 0 <= number < math.inf:
+                faults.append(f"{name.strip()} is negative or not finite")
             changes[name.strip()] = number
         if faults:
             raise ValueError("; ".join(faults))

@@ -56,7 +56,9 @@ def loads(body: bytes) -> Any:
     if too_deep(body):
         raise BadJson(f"nested deeper than {MAX_DEPTH}")
     try:
-        value = _decoder.decode(text)
+        value, end = _decoder.raw_decode(text)
+        if end != len(text):  # white space around it, or more than one value
+            value = _decoder.decode(text)
     except BadJson:
         raise
     except (ValueError, RecursionError) as error:

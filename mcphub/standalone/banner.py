@@ -22,6 +22,11 @@ class Welcome:
     no_auth: bool
     set_up_link: str = ""
 
+    def json(self) -> str:
+        """One line for programs: the same facts."""
+        facts = {"dashboard": f"{self.url}/", "mcp": f"{self.url}/mcp", "key": self.key, "no_auth": self.no_auth}
+        return json.dumps({**facts, "set_up_link": self.set_up_link})
+
     def text(self) -> str:
         """The lines for the terminal."""
         lines = [f"MCP Hub {__version__} is ready.", "", f"  Dashboard  {self.url}/", f"  MCP        {self.url}/mcp"]

@@ -1,7 +1,6 @@
 """The standalone hub: web, worker and beat in one process, on Daphne."""
 
 import asyncio
-import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,11 +39,7 @@ class Hub:
         limits = settings.HUB.limits
         doors = open_doors(limits, settings.HUB.trusted_proxies)
         server = DrainingServer(asgi.application, drain(), limits, doors, self.sock, self._start, self._stop)
-        try:
-            server.run(self.certfile, self.keyfile)
-        finally:
-            if settings.START.ephemeral:
-                shutil.rmtree(settings.HUB.data_dir, ignore_errors=True)
+        server.run(self.certfile, self.keyfile)
 
     async def _start(self) -> None:
         await asgi.start()

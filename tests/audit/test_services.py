@@ -117,6 +117,7 @@ def test_commands_verify_export_and_prune(an_event: MakeEvent, tmp_path: Path, c
     kept.write_text(json.dumps(report))
     call_command("export_audit", "--output", str(tmp_path / "out.csv"), "--format", "csv", "--org", "default")
     assert (tmp_path / "out.csv").read_bytes().count(b"\r\n") == 2
+    assert str(tmp_path / "out.csv") in capsys.readouterr().out
     call_command("prune_audit", "--payloads", "--principal-id", "user:anna", "--json")
     assert json.loads(capsys.readouterr().out) == {"payloads": 1}
     call_command("prune_audit", "--days", "0")

@@ -25,16 +25,20 @@ def in_all_combinations(test: Any) -> Any:
     return pytest.mark.requirement("P5")(test)
 
 
-def connected(hub: Hub, mode: Mode, person: Person, **more: Any) -> Any:
+def connected(hub: Hub, mode: Mode, person: Person) -> Any:
+    return connected_at(hub.mcp_url, hub.key, mode, person)
+
+
+def connected_at(url: str, key: str, mode: Mode, person: Person) -> Any:
+    """A client at which `person` sits."""
     return python_client(
-        hub.mcp_url,
-        hub.key,
+        url,
+        key,
         mode,
         elicitation_callback=person.elicit,
         sampling_callback=person.sample,
         sampling_capabilities=SamplingCapability(tools=SamplingToolsCapability()),
         list_roots_callback=person.roots,
-        **more,
     )
 
 

@@ -20,11 +20,11 @@ from websockets.asyncio.client import connect
 from tests.faults.baseline import Baseline, WatchedHub
 from tests.faults.conftest import evil_upstream
 from tests.faults.histories import record
+from tests.faults.nonces import echoed
 from tests.faults.truth import Truth
 from tests.harness.raw import ACCEPT, ERAS, MODERN, Era, RawClient, RpcFailed, raw_client
 from tests.harness.waiting import until
 from tests.harness.wire import Heard, dial, request, say
-from tests.soak.echoes import echoed
 from tests.soak.honest import Honest
 from tests.soak.idle_sessions import idled
 from tests.soak.slow_clients import ATTACKS, Attack, attacked, is_installed

@@ -1,7 +1,7 @@
 """An upstream written with the official SDK: `python -m tests.links.sdk_server stdio|http|sse [PORT]`.
 
-`http` listens on a free port and prints it as its first line on stdout. It speaks both eras; `http-modern` has never
-heard of the other, and `http-stateless` gives no sessions.
+`http` listens on a free port and prints it as its first line on stdout. It speaks both eras; `http-modern` and
+`http-handshake` have never heard of the other, and `http-stateless` gives no sessions.
 """
 
 import asyncio
@@ -128,8 +128,8 @@ def main(mode: str) -> None:
     listener = socket.create_server(("127.0.0.1", int(sys.argv[2]) if len(sys.argv) > 2 else 0))
     print(listener.getsockname()[1], flush=True)
     app: Any = server.sse_app() if mode == "sse" else server.streamable_http_app(stateless_http="stateless" in mode)
-    if mode == "http-modern":
-        app = only("modern", app)
+    if mode in ("http-modern", "http-handshake"):
+        app = only("modern" if mode == "http-modern" else "handshake", app)
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 

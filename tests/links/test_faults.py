@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.faults.evil_upstream import EvilUpstream
+from tests.harness.waiting import until
 from tests.links.conftest import Listening, MemoryBook, spec, tool
 from upstreams import errors
 from upstreams.connections import Connections
@@ -106,6 +107,25 @@ async def test_fault_is_named_honestly(
     assert time.monotonic() - began < 9
     assert evil.seen(do) == (2 if "again" in str(arguments) else 1)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 48 * 1024
+
+
+def said(answer: Answer) -> str:
+    return str(json.loads(answer.result)["content"][0]["text"])
+
+
+async def test_answer_with_the_id_of_another_call_reaches_neither(evil: Evil) -> None:
+    await evil.act("echo", text="warm")
+    waiting = asyncio.create_task(evil.act("echo", text="mine", pause=1))
+    await asyncio.to_thread(until, "the first call", lambda: evil.seen("echo") == 2)
+    with pytest.raises(errors.ProtocolFault):
+        await evil.act("anothers_id")
+    assert said(await waiting) == "mine"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_second_answer_to_one_request_reaches_nobody(evil: Evil, stream: bool) -> None:
+    assert said(await evil.act("twice", stream=stream)) == "first"
+    assert said(await evil.act("echo", text="mine")) == "mine"
 
 
 async def test_rate_limit_names_its_seconds(evil: Evil) -> None:

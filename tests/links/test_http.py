@@ -190,6 +190,22 @@ async def test_server_that_has_unlearned_the_handshake_is_spoken_to_in_the_other
         await changed.stop()
 
 
+@pytest.mark.requirement("U1", "U18")
+async def test_server_that_changes_its_era_is_found_again(hub: Connections, book: MemoryBook) -> None:
+    first = await run("http-handshake")
+    upstream = spec(url=first.url, transport="http", heartbeat_s=0.2)
+    hub.set_specs([upstream])
+    await book.until(lambda: "u1" in book.listings)
+    await first.stop()
+    await book.until(lambda: book.reports["u1"].state == "down")
+    second = await run("http-modern", int(first.url.split(":")[2].split("/")[0]))
+    try:
+        await book.until(lambda: (facts := book.reports["u1"].facts) is not None and facts.era == "modern")
+        assert (await hub.call(upstream, tool("echo", {"text": "x"}))).era == "modern"
+    finally:
+        await second.stop()
+
+
 @pytest.mark.requirement("U13")
 @pytest.mark.parametrize("era", ERAS)
 async def test_list_changed_is_followed(hub: Connections, book: MemoryBook, sdk_http: Running, era: Any) -> None:

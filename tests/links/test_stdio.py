@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from tests.harness.upstreams import asking_stdio
 from tests.links.conftest import TIME, Listening, MemoryBook, spec, tool
@@ -260,6 +261,36 @@ async def test_own_process_is_greeted_in_the_era_of_its_client(
     assert bool(sink.asked) == (server == "both")
     assert (facts := hub.facts("u1")) is not None
     assert facts.era == "modern"
+
+
+async def test_second_answer_is_counted_and_reaches_nobody(hub: Connections, book: MemoryBook) -> None:
+    await quiet(hub, book, odd())
+    before = strays()
+    answers = await asyncio.gather(*(call(hub, odd(), "twice" if n % 2 else "echo") for n in range(10)))
+    assert len({answer["pid"] for answer in answers}) == 1
+    async with asyncio.timeout(10):
+        while strays() < before + 5:
+            await asyncio.sleep(0.02)
+
+
+def strays() -> float:
+    return REGISTRY.get_sample_value("mcphub_upstream_strays_total", {"upstream": "thing"}) or 0
+
+
+@pytest.mark.requirement("U13")
+@pytest.mark.parametrize(
+    ("sharing", "withheld", "listed"),
+    [
+        ("shared", (), []),
+        ("per-user", (), ["needs-elicitation", "needs-roots", "needs-sampling"]),
+        ("per-session", ("sampling",), ["needs-elicitation", "needs-roots"]),
+    ],
+)
+async def test_catalogue_holds_what_clients_on_connections_of_their_own_can_use(
+    hub: Connections, book: MemoryBook, sharing: Any, withheld: tuple[str, ...], listed: list[str]
+) -> None:
+    await quiet(hub, book, odd(sharing=sharing, withheld=frozenset(withheld)))
+    assert [each["name"] for each in book.listings["u1"]["tool"]] == listed
 
 
 async def test_holders_do_not_share_a_process(hub: Connections) -> None:

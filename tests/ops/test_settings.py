@@ -35,6 +35,7 @@ def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Load]:
 
 SAMPLES: dict[str, tuple[str, str, str, str]] = {
     "mode": ("cloud", "standalone", "cloud", "standalone"),
+    "database_url": ("sqlite:///flag", "sqlite:///variable", "sqlite:///file", "sqlite:///yaml"),
     "port": ("1", "2", "3", "4"),
     "runner": ("e2b", "bubblewrap", "subprocess", "auto"),
     "allow_stdio": ("true", "false", "true", "false"),
@@ -134,11 +135,34 @@ def test_values_of_secrets_are_in_no_fault(load: Load) -> None:
     assert len(caught.value.faults) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "99999"),
+        ("PORT", "-1"),
+        ("AUDIT_RETENTION_DAYS", "0"),
+        ("AUDIT_RETENTION_DAYS", "-1"),
+        ("EGRESS_ALLOW", "10.0.0.0/8,http://host/"),
+        ("LIMITS", "call_s=nan"),
+        ("LIMITS", "call_s=inf"),
+        ("DATABASE_URL", "mysql://hunter2@host/name"),
+        ("DATABASE_URL", "postgresql://user:hunter2/x@host/name"),
+        ("DATABASE_URL", "postgresql://user:hunter2@host/name?pool_max=many"),
+        ("DATABASE_URL", "postgresql://user:hunter2@host/name?pool_min=3&pool_max=2"),
+    ],
+)
+def test_values_that_cannot_be_are_refused_at_the_start(load: Load, name: str, value: str) -> None:
+    with pytest.raises(SettingsFault, match=rf"^MCPHUB_{name}: ") as caught:
+        load({f"MCPHUB_{name}": value})
+    assert "hunter2" not in str(caught.value)
+
+
 def test_standalone_makes_its_secrets_once_and_for_its_owner_only(load: Load, tmp_path: Path) -> None:
     first, second = load(), load()
     assert first.encryption_keys == second.encryption_keys
     assert first.secret_key != first.encryption_keys[0]
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "data" / "secrets").iterdir()} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "data", tmp_path / "data" / "secrets")} == {0o700}
 
 
 def test_cloud_makes_no_secrets(load: Load, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ async def until_tools(hub: Hub, wanted: Callable[[set[str]], bool]) -> None:
 
 def refusal(*arguments: str, folder: Path, **settings: str) -> tuple[int, str]:
     """Exit code and standard error of a start that is refused."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "MCPHUB_DATA_DIR": str(folder / "data")}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder)}
+    environment["MCPHUB_DATA_DIR"] = str(folder / "data")
     environment |= {f"MCPHUB_{name.upper()}": value for name, value in settings.items()}
     done = subprocess.run(
         [*MANAGE, *arguments], env=environment, cwd=folder, capture_output=True, text=True, timeout=60
@@ -138,6 +139,42 @@ def test_bad_servers_file_names_every_fault_and_nothing_starts(tmp_path: Path) -
     assert "Traceback" not in words
 
 
+def test_servers_that_would_have_one_slug_are_numbered_and_named(new_hub: NewHub, tmp_path: Path) -> None:
+    path = servers_file(tmp_path / "servers.json", {"My Clock": DEMO, "my-clock": DEMO, "admin": DEMO})
+    hub = new_hub().up("--config", str(path))
+    assert "mcpServers.my-clock: is called “my-clock-2” here" in hub.output
+    assert "mcpServers.admin: is called “admin-2” here" in hub.output
+    assert "“my-clock” here" not in hub.output
+
+
+def test_switch_that_is_no_boolean_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = servers_file(tmp_path / "servers.json", {"off": {**DEMO, "disabled": "true"}})
+    code, words = refusal("up", "--port", "0", "--config", str(path), folder=tmp_path)
+    assert code == 1
+    assert "mcpServers.off.disabled: must be true or false" in words
+
+
+def test_missing_servers_file_is_named_once(tmp_path: Path) -> None:
+    code, words = refusal("up", "--port", "0", "--config", "/nowhere.json", folder=tmp_path)
+    assert code == 1
+    assert words.count("/nowhere.json") == 1
+
+
+@pytest.mark.parametrize("port", ["65536", "99999", "-1"])
+def test_port_that_is_none_is_refused_not_wrapped_round(tmp_path: Path, port: str) -> None:
+    code, words = refusal("up", f"--port={port}", folder=tmp_path)
+    assert code == 2
+    assert "port: " in words
+
+
+@pytest.mark.requirement("X18")
+def test_up_tells_programs_in_one_line_of_json(new_hub: NewHub) -> None:
+    hub = new_hub(key="").up("--json")
+    found = json.loads(next(line for line in hub.output.splitlines() if line.startswith("{")))
+    assert (found["dashboard"], found["mcp"]) == (f"{hub.url}/", hub.mcp_url)
+    assert _discover(hub, {"X-API-Key": found["key"]}).status_code == 200
+
+
 def test_busy_port_is_a_plain_sentence(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -180,6 +217,13 @@ def test_ephemeral_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not (tmp_path / ".local").exists()
 
 
+@pytest.mark.requirement("X15")
+def test_ephemeral_start_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    code, _ = refusal("up", "--port", "0", "--ephemeral", "--config", "/nowhere.json", folder=tmp_path)
+    assert code == 1
+    assert not list(tmp_path.glob("mcphub-*"))
+
+
 def test_prefix_stands_before_everything_but_health(new_hub: NewHub) -> None:
     hub = new_hub().up("--path-prefix", "/tools")
     key = {"Authorization": f"Bearer {hub.key}"}
@@ -187,7 +231,26 @@ def test_prefix_stands_before_everything_but_health(new_hub: NewHub) -> None:
     assert _discover(hub, key, f"{hub.url}/tools/mcp").status_code == 200
     assert _discover(hub, key).status_code == 404
     assert httpx.get(f"{hub.url}/live").json() == {"status": "ok"}
-    assert httpx.get(f"{hub.url}/tools/admin/").headers["location"].startswith("/tools/")
+    for page in ("/tools/", "/tools/admin/"):
+        first = httpx.get(f"{hub.url}{page}")
+        assert first.headers["location"].startswith("/tools/")
+        assert first.headers["location"].endswith(f"?next={page}")
+
+
+def test_person_behind_a_prefix_signs_in_and_comes_back_to_the_page(new_hub: NewHub) -> None:
+    hub = new_hub().up("--root-path", "/outside", "--path-prefix", "/tools")
+    with httpx.Client(base_url=hub.url, headers={"Origin": hub.url}) as browser:
+        page = "/outside/tools/admin/upstreams/upstream/"
+        where = browser.get(page.removeprefix("/outside")).headers["location"]
+        while "/sign-in/" not in where:
+            where = browser.get(where.removeprefix("/outside")).headers["location"]
+        where = where.removeprefix("/outside")
+        assert browser.get(where).status_code == 200
+        form = {"way": "dev", "email": "a@example.org", "next": page}
+        answer = browser.post(where, data=form, headers={"X-CSRFToken": browser.cookies["mcphub_csrf"]})
+        assert answer.headers["location"] == page
+        assert browser.get(page.removeprefix("/outside")).status_code == 200
+        assert browser.get("/tools/static/mcphub.css").status_code == 200
 
 
 @pytest.mark.requirement("X12")

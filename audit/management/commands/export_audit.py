@@ -1,15 +1,16 @@
+import os
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from audit.services import Query, export
+from mcphub.core.command import HubCommand
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     help = "Write the audit record, oldest first, as NDJSON or CSV to a file or to standard output."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,11 +26,26 @@ class Command(BaseCommand):
         names = ("org", "since", "until", "kind", "outcome", "upstream", "principal_id", "call_id")
         chunks = export(options["format"], Query(**{name: options[name] for name in names}))
         if options["output"] is None:
-            sys.stdout.buffer.writelines(chunks)
-            sys.stdout.buffer.flush()
+            _print(chunks)
         else:
-            with options["output"].open("wb") as file:
+            self._keep(options["output"], chunks)
+
+    def _keep(self, path: Path, chunks: Iterator[bytes]) -> None:
+        try:
+            with path.open("wb") as file:
                 file.writelines(chunks)
+        except OSError as error:
+            self.stop(f"{path}: {error.strerror}")
+        self.say({"file": str(path), "bytes": path.stat().st_size}, f"written to {path}")
+
+
+def _print(chunks: Iterator[bytes]) -> None:
+    """To standard output; who stops reading (`| head`) has seen enough."""
+    try:
+        sys.stdout.buffer.writelines(chunks)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def moment(text: str) -> datetime:

@@ -3,20 +3,16 @@ from argparse import ArgumentParser, FileType
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from audit.services import ChainHead, verify
+from mcphub.core.command import Exit, HubCommand
 
-FAILED = 1
 
-
-class Command(BaseCommand):
+class Command(HubCommand):
     help = "Check every chain of the audit record and name the first bad row of each. Exit code 1 when one is bad."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--json", action="store_true", help="print the report as JSON, with the head of every chain"
-        )
         parser.add_argument(
             "--heads",
             type=FileType(),
@@ -26,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         report = verify(_heads(options["heads"]) if options["heads"] else ())
-        if options["json"]:
+        if self.json:
             self.stdout.write(json.dumps({"ok": report.ok, **asdict(report)}))
         else:
             for fault in report.faults:
@@ -38,11 +34,11 @@ class Command(BaseCommand):
                 f"{report.pruned} rows pruned earlier"
             )
         if not report.ok:
-            raise SystemExit(FAILED)
+            raise SystemExit(Exit.FAILED)
 
 
 def _heads(file: Any) -> tuple[ChainHead, ...]:
     try:
         return tuple(ChainHead(**head) for head in json.load(file)["heads"])
     except (ValueError, KeyError, TypeError) as error:
-        raise CommandError(f"{file.name} is no report of verify_audit --json", returncode=2) from error
+        raise CommandError(f"{file.name} is no report of verify_audit --json", returncode=Exit.USAGE) from error

@@ -52,6 +52,7 @@ class Command(BaseCommand):
             "--ephemeral", action="store_true", help="keep the data in a folder that is gone at the end"
         )
         parser.add_argument("--demo", action="store_true", help="bring a bundled demo server along")
+        parser.add_argument("--json", action="store_true", help="print addresses and key as one line of JSON")
         parser.add_argument("server", nargs="*", help="-- COMMAND ARG… or -- URL: serve this one alone, un-prefixed")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -75,15 +76,16 @@ class Command(BaseCommand):
 
         from mcphub.standalone.hub import Hub  # Twisted's reactor and the application load here, once all is well
 
-        hub = Hub(sock, lambda: self._welcome(org, public_url(sock)), org)
+        hub = Hub(sock, lambda: self._welcome(org, public_url(sock), as_json=options["json"]), org)
         hub.servers_file = path.resolve() if path and options["hot_reload"] else None
         hub.certfile, hub.keyfile = options["ssl_certfile"], options["ssl_keyfile"]
         hub.run()
 
-    def _welcome(self, org: Org, url: str) -> None:
+    def _welcome(self, org: Org, url: str, *, as_json: bool) -> None:
         """Make the first key where there is none, as late as this: a key that nobody saw would be lost."""
         key = bootstrap.first_key(org, settings.HUB.admin_key)
-        self.stdout.write(Welcome(url, key, settings.START.no_auth, _set_up_link(url)).text())
+        welcome = Welcome(url, key, settings.START.no_auth, _set_up_link(url))
+        self.stdout.write(welcome.json() if as_json else welcome.text())
         self.stdout.flush()
 
 

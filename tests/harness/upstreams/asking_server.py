@@ -239,6 +239,13 @@ def without(method: str) -> Any:
     return refuse
 
 
+async def asking_at_completion(ctx: Any, call_next: Any) -> Any:
+    """Ask for input where the protocol has none."""
+    if ctx.method == "completion/complete":
+        return {"resultType": "input_required", "requestState": "mine"}
+    return await call_next(ctx)
+
+
 HANDSHAKE: Final = {
     "colours": colours_by_asking,
     "page": page_by_asking,
@@ -263,7 +270,7 @@ MODERN: Final = {
 
 def main(era: str, *port: str) -> None:
     unknown = UNKNOWN.get(era)
-    server = MCPServer("asking", middleware=[without(unknown)] if unknown else [])
+    server = MCPServer("asking", middleware=[asking_at_completion, *([without(unknown)] if unknown else [])])
     for name, function in (MODERN if era == "modern" else HANDSHAKE).items():
         server.add_tool(function, name=name, structured_output=False)
     greet = greet_by_result if era == "modern" else greet_by_asking

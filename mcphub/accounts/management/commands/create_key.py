@@ -5,7 +5,7 @@ from typing import Any
 from mcphub.accounts import services
 from mcphub.accounts.models import ApiKey, Org, User, normal_email
 from mcphub.core.clock import now
-from mcphub.core.command import Exit, HubCommand, add_if_absent
+from mcphub.core.command import Exit, HubCommand, add_if_absent, days
 
 
 class Command(HubCommand):
@@ -19,7 +19,7 @@ class Command(HubCommand):
         parser.add_argument("--upstreams", default="", metavar="GLOBS", help="only these, comma-separated")
         parser.add_argument("--tools", default="", metavar="GLOBS", help="only these, by original names")
         parser.add_argument("--application", default="", help="what policy and audit call the program")
-        parser.add_argument("--expires-days", type=float, metavar="N", help="default: never")
+        parser.add_argument("--expires-days", type=days, metavar="N", help="default: never")
         add_if_absent(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -65,5 +65,5 @@ def _globs(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _moment(days: float | None) -> datetime | None:
-    return None if days is None else now() + timedelta(days=days)
+def _moment(ahead: float | None) -> datetime | None:
+    return None if ahead is None else now() + timedelta(days=ahead)

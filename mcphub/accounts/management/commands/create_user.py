@@ -18,7 +18,11 @@ class Command(HubCommand):
         parser.add_argument("--name", default="")
         parser.add_argument("--org", metavar="SLUG", help="make them a member of this org")
         parser.add_argument("--role", action="append", metavar="NAME", help="may be repeated (default: member)")
-        parser.add_argument("--hub-admin", action="store_true", help="runs the installation, crosses orgs")
+        parser.add_argument(
+            "--hub-admin",
+            action="store_true",
+            help="runs the installation, crosses orgs; with --if-absent of somebody who is there, too",
+        )
         add_if_absent(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,6 +43,8 @@ class Command(HubCommand):
     def _person(self, options: dict[str, Any]) -> tuple[User, bool]:
         found = User.objects.filter(email=normal_email(options["email"])).first()
         if found is not None and options["if_absent"]:
+            if options["hub_admin"] and not found.is_superuser:
+                services.make_hub_admin(found)
             return found, False
         return services.create_user(options["email"], options["name"], hub_admin=options["hub_admin"]), True
 

@@ -53,7 +53,7 @@ bench: .venv/.ready ## measure the hub, write docs/benchmark.md
 	@$(UV) sync --quiet --frozen --inexact --group bench
 	@exec $(PYTHON) -m bench $(ARGS)
 
-soak: .venv/.ready ## the long proofs of what the hub survives, an hour and a half; writes docs/reliability.md
+soak: .venv/.fuzz ## the long proofs of what the hub survives, an hour and a half; writes docs/reliability.md
 	@exec $(PYTHON) -m tests.soak $(ARGS)
 
 conformance: .venv/.ready ## the official protocol suite against the hub, writes docs/conformance.md

@@ -23,6 +23,7 @@ ATTACKS: Final[dict[Attack, Sequence[str]]] = {
 
 RATIO: Final = 2.0
 STARTED_S: Final = 2.0
+ATTACK_S: Final = 600
 LIMITS: Final = "source_connections=20000"
 """All come from one address here, as honest clients do; the limit by address is proved apart."""
 
@@ -32,15 +33,15 @@ def is_installed() -> bool:
     return shutil.which(PROGRAM) is not None
 
 
-async def slowed(folder: Path, attack: Attack, connections: int, seconds: int) -> Finding:
-    """Let slowhttptest hold `connections` for `seconds`; honest clients must hardly notice."""
+async def slowed(folder: Path, attack: Attack, connections: int) -> Finding:
+    """Let slowhttptest hold `connections` while honest clients are measured; they must hardly notice."""
     with evil_upstream(folder, "both") as (servers, _), WatchedHub(folder / "hub", key=None, limits=LIMITS) as hub:
         hub.prepare(servers)
         hub.serve().until_listed("evil")
         async with Honest(hub.mcp_url, hub.key) as honest:
             await honest.answered(200)
             before_ms = await honest.p99_ms()
-            async with attacked(hub, attack, connections, seconds):
+            async with attacked(hub, attack, connections, ATTACK_S):
                 await asyncio.sleep(STARTED_S)  # the attack is what is measured, not its beginning
                 meanwhile_ms = await honest.p99_ms()
             await honest.answered(20)

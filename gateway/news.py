@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from audit.events import Kind
 from audit.flood import Denials

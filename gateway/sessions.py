@@ -6,13 +6,13 @@ import heapq
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
+from msgspec.structs import replace
 
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply

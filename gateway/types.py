@@ -38,8 +38,7 @@ class Credentials(msgspec.Struct, frozen=True):
         return f"Credentials({self.scheme!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRef:
+class SessionRef(msgspec.Struct, frozen=True):
     """A handshake session that a request belongs to."""
 
     id: str

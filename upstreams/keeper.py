@@ -4,11 +4,11 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from mcphub.core import aio, clock
 from upstreams.backoff import Breaker

@@ -15,8 +15,10 @@ the client's era at once.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from mcphub.core.limits import Limits
 from upstreams.connection import LiveLink

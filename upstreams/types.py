@@ -105,8 +105,7 @@ class Answer(msgspec.Struct, frozen=True):
     error: RpcError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
+class ServerFacts(msgspec.Struct, frozen=True):
     """What an upstream said of itself when the connection was made (initialize or server/discover).
 
     `sessionless`: it keeps nothing between requests that belongs to one connection, so that every web
@@ -115,8 +114,8 @@ class ServerFacts:
 
     era: Era
     revision: str
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
-    info: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = {}
+    info: Mapping[str, Any] = {}
     instructions: str = ""
     sessionless: bool = False
     both: bool = False

@@ -4,10 +4,11 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.links.conftest import Listening, MemoryBook, spec, tool
 from upstreams.connections import Connections
@@ -145,7 +146,9 @@ async def test_server_of_both_eras_is_spoken_to_in_the_era_of_each_client(
     def call(**facts: Any) -> Any:
         return hub.call(upstream, tool("favourite", sink=Listening(reply=RED), holder="user:1", **facts))
 
-    old, new = await asyncio.gather(call(client=CAN_BE_ASKED), call(client=replace(CAN_BE_ASKED, era="modern")))
+    old, new = await asyncio.gather(
+        call(client=CAN_BE_ASKED), call(client=structs.replace(CAN_BE_ASKED, era="modern"))
+    )
     assert (old.era, text(old.result)) == ("handshake", "accept red")
     assert new.era == "modern"
     facts = hub.facts("u1")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from prometheus_client import REGISTRY
 
 from tests.harness.upstreams import asking_stdio
@@ -255,7 +256,9 @@ async def test_own_process_is_greeted_in_the_era_of_its_client(
     sink = Listening(reply={"action": "accept", "content": {"colour": "red"}})
 
     old = await hub.call(upstream, tool("colours", sink=sink, client=client, holder="user:1"))
-    new = await hub.call(upstream, tool("capabilities", client=replace(client, era="modern"), holder="user:1"))
+    new = await hub.call(
+        upstream, tool("capabilities", client=structs.replace(client, era="modern"), holder="user:1")
+    )
 
     assert (old.era, new.era) == eras
     assert bool(sink.asked) == (server == "both")

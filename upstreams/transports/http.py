@@ -9,8 +9,9 @@ import asyncio
 import itertools
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from mcphub.core import aio
 from mcphub.core.limits import Limits

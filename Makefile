@@ -20,7 +20,7 @@ CLOUD := MCPHUB_MODE=cloud MCPHUB_SERVER_URL=https://hub.example MCPHUB_ALLOWED_
 	MCPHUB_SECRET_KEY=check-only-Zq8vN2rT5yLw9pXc3mKd7sHj4bGf6aEu1oRiQ0tY \
 	MCPHUB_ENCRYPTION_KEYS=check-only-Wm4tB8nQ2kVx7zLp5cYr9dJh3gSf6aEu1oTi
 
-.PHONY: help up dev test check bench conformance cover dist image
+.PHONY: help up dev test check bench soak conformance cover dist image
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
@@ -52,6 +52,9 @@ check: .venv/.ready ## format, lint, types, import contracts, migrations, deploy
 bench: .venv/.ready ## measure the hub, write docs/benchmark.md
 	@$(UV) sync --quiet --frozen --inexact --group bench
 	@exec $(PYTHON) -m bench $(ARGS)
+
+soak: .venv/.ready ## the long proofs of what the hub survives, an hour and a half; writes docs/reliability.md
+	@exec $(PYTHON) -m tests.soak $(ARGS)
 
 conformance: .venv/.ready ## the official protocol suite against the hub, writes docs/conformance.md
 	@exec $(PYTHON) -m tests.conformance

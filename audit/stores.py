@@ -16,6 +16,7 @@ from django.db import connections
 
 from audit.models import AuditEvent, AuditPayload, AuditWriter
 from audit.rows import COLUMNS, PAYLOAD_COLUMNS, Row
+from mcphub.core.env import POSTGRESQL_S, SQLITE_S
 
 EVENTS: Final = AuditEvent._meta.db_table
 PAYLOADS: Final = AuditPayload._meta.db_table
@@ -79,7 +80,7 @@ class Store(Protocol):
 class SqliteStore:
     """WAL and IMMEDIATE; `fsync` makes every commit safe against power loss too."""
 
-    wait_s: ClassVar[float] = 5
+    wait_s: ClassVar[float] = SQLITE_S
 
     def __init__(self, fsync: bool) -> None:
         self._fsync: Final = fsync
@@ -164,7 +165,7 @@ def _inserts(table: str, columns: Sequence[str], rows: Sequence[Row]) -> Iterato
 class PostgresStore:
     """COPY in one transaction. With `fsync` the commit is synchronous whatever the server's default says."""
 
-    wait_s: ClassVar[float] = 2
+    wait_s: ClassVar[float] = POSTGRESQL_S
 
     def __init__(self, fsync: bool) -> None:
         self._fsync: Final = fsync
@@ -204,7 +205,7 @@ class PostgresStore:
             limit_ms = int(self.wait_s * 1000)
             durable = ("-c synchronous_commit=on",) if self._fsync else ()
             parameters |= {
-                "connect_timeout": int(self.wait_s),
+                "connect_timeout": 2,
                 "tcp_user_timeout": limit_ms,
                 "application_name": "mcphub audit",
                 "options": " ".join((parameters.get("options", ""), f"-c statement_timeout={limit_ms}", *durable)),

@@ -21,7 +21,7 @@ import structlog
 from django.conf import settings
 from django.db import connection, connections
 
-from audit import chain, journal
+from audit import chain, journal, metrics
 from audit.chain import Position
 from audit.chains import open_chain
 from audit.events import AuditUnavailable, Event, Kind, Result
@@ -61,25 +61,25 @@ class Writer:
         self.dropped = 0
         self.refused = 0
 
-    async def record(self, event: Event) -> None:
-        """Return when `event` is durable. Raises `AuditUnavailable` at the store's limit or with a full queue."""
+    def record(self, event: Event) -> asyncio.Future[None]:
+        """Done when `event` is durable. Raises `AuditUnavailable` at the store's limit or with a full queue."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         if self._thread is None:
             self.start()
         if not self._inbox.put(event, future):
-            self.refused += 1
+            self._count_refused()
             raise AuditUnavailable("the audit queue is full")
         if loop not in self._watching:
             self._watch(loop)
-        await future
+        return future
 
     def record_soon(self, event: Event) -> None:
         """Hand `event` over without waiting; dropped and counted when the queue is full. Any thread may call."""
         if self._thread is None:
             self.start()
         if not self._inbox.put(event):
-            self.dropped += 1
+            self._count_dropped(1)
 
     @staticmethod
     def record_sync(event: Event) -> None:
@@ -128,8 +128,16 @@ class Writer:
 
     def _refuse(self, entry: Entry) -> None:
         if entry.future is not None and not entry.future.done():
-            self.refused += 1
+            self._count_refused()
             entry.future.set_exception(AuditUnavailable("the audit record cannot be written"))
+
+    def _count_refused(self) -> None:
+        self.refused += 1
+        metrics.REFUSED.inc()
+
+    def _count_dropped(self, events: int) -> None:
+        self.dropped += events
+        metrics.DROPPED.inc(events)
 
     # The thread.
 
@@ -173,11 +181,12 @@ class Writer:
             except (TypeError, ValueError):
                 batch = self._without_malformed(batch)
             if monotonic() > self._give_up_at:
-                self.dropped += len(batch)
+                self._count_dropped(len(batch))
                 self._gave_up = True
                 return
             sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
         _on_loops((entry for entry, _ in batch), self._settle)
+        metrics.count(entry.event for entry, _ in batch)
 
     def _drafted(self, entries: Sequence[Entry]) -> Batch:
         key = keyring().key(chain.PAYLOAD_PURPOSE)
@@ -202,7 +211,7 @@ class Writer:
 
     def _discard(self, entry: Entry, fault: Exception) -> None:
         log.error("audit_event_malformed", call_id=str(entry.event.call_id), fault=str(fault))
-        self.dropped += 1
+        self._count_dropped(1)
         _on_loops((entry,), self._refuse_all)
 
     def _landed(self) -> bool:

@@ -26,7 +26,12 @@ META: Final = {
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What to do. `tool` is called in a closed loop; with `list_size` the list is asked for, and counted."""
+    """What to do. `tool` is called in a closed loop; with `list_size` the list is asked for, and counted.
+
+    `words` begin every text that is to come back.
+    `cold`: each time over a new connection, from its opening to the first answer of the tool. `idle_sessions`: only
+    make so many sessions; with `streams` each holds its event stream open until standard input ends.
+    """
 
     url: str
     key: str = ""
@@ -36,7 +41,10 @@ class Load(msgspec.Struct, frozen=True):
     clients: int = 1
     seconds: float = 2
     warm_s: float = 0.5
+    cold: bool = False
     idle_sessions: int = 0
+    words: str = "token"
+    streams: bool = False
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -66,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._parser: Any = httptools.HttpResponseParser(self)
         self._body = bytearray()
         self._answer: asyncio.Future[bytes] | None = None
+        self._headed: asyncio.Future[int] | None = None
         self.session = b""
         self.closed = False
 
@@ -80,8 +89,23 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
         return await self._answer
 
+    def send_only(self, request: bytes) -> None:
+        """Send a request whose answer has no end."""
+        self._headed = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+
+    async def headed(self) -> None:
+        """Wait for the head of that answer. Raises `WrongAnswer`."""
+        assert self._headed is not None
+        if (status := await self._headed) != 200:
+            raise WrongAnswer(f"HTTP {status} in place of a stream")
+
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
+
+    def on_headers_complete(self) -> None:
+        if self._headed is not None and not self._headed.done():
+            self._headed.set_result(self._parser.get_status_code())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -116,10 +140,21 @@ class Client:
         self._number: Final = number
         self._url: Final = urlsplit(load.url)
         self._count = 0
+        self.is_cold: Final = load.cold
 
     async def connect(self) -> None:
         """Open the connection and, in the handshake era, initialize."""
         await self._open()
+        await self._greet()
+        token = self._token(0)
+        if self._load.list_size:
+            whole = self._request("tools/list", {"id": 1, "params": {}})
+        else:
+            call = {"name": self._load.tool, "arguments": {"text": token}}
+            whole = self._request("tools/call", {"id": 1, "params": call}, self._load.tool)
+        self._before, self._token_there, self._after = whole.partition(token.encode())
+
+    async def _greet(self) -> None:
         if self._load.era == "handshake":
             client = {
                 "protocolVersion": HANDSHAKE,
@@ -129,42 +164,53 @@ class Client:
             await self.connection.post(self._request("initialize", {"params": client, "id": 0}))
             ready = self._request("notifications/initialized", {})
             await self.connection.post(ready, (200, 202))
-        token = self._token(0)
-        if self._load.list_size:
-            whole = self._request("tools/list", {"id": 1, "params": {}})
-        else:
-            call = {"name": self._load.tool, "arguments": {"text": token}}
-            whole = self._request("tools/call", {"id": 1, "params": call}, self._load.tool)
-        self._before, self._token_there, self._after = whole.partition(token.encode())
+
+    async def cold(self) -> None:
+        """Connect, ask for the list, call once, leave. Raises `WrongAnswer`."""
+        await self.connect()
+        answer = _event_data(await self.connection.post(self._request("tools/list", {"id": 1, "params": {}})))
+        if not any(tool["name"] == self._load.tool for tool in _decode(answer).result.tools):
+            raise WrongAnswer(f"{self._load.tool} is not in the list: {answer[:300]!r}")
+        await self.ask()
+        self.connection.close()
+
+    async def listen(self) -> None:
+        """Open the session's stream; its answer has no end."""
+        lines = self._headers(HANDSHAKE) | {"Accept": "text/event-stream"}
+        self.connection.send_only(f"GET {self._url.path} HTTP/1.1\r\n{_lines(lines)}\r\n".encode())
+        await self.connection.headed()
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
         _, self.connection = await loop.create_connection(Connection, self._url.hostname, self._url.port)
 
     def _token(self, count: int) -> str:
-        return f"token-{self._number:06}-{count:012}"
+        return f"{self._load.words}-{self._number:06}-{count:012}"
 
     def _request(self, method: str, message: dict[str, Any], name: str = "") -> bytes:
         modern = self._load.era == "modern"
         if modern and "params" in message:
             message = {**message, "params": {**message["params"], "_meta": META}}
         body = msgspec.json.encode({"jsonrpc": "2.0", "method": method, **message})
-        headers = {
-            "Host": self._url.netloc,
+        headers = self._headers(MODERN if modern else "" if method == "initialize" else HANDSHAKE)
+        headers |= {
             "Content-Type": "application/json",
             "Accept": "application/json, text/event-stream",
             "Content-Length": str(len(body)),
         }
+        if modern:
+            headers |= {"Mcp-Method": method} | ({"Mcp-Name": name} if name else {})
+        return f"POST {self._url.path} HTTP/1.1\r\n{_lines(headers)}\r\n".encode() + body
+
+    def _headers(self, revision: str) -> dict[str, str]:
+        headers = {"Host": self._url.netloc}
         if self._load.key:
             headers["Authorization"] = f"Bearer {self._load.key}"
-        if modern:
-            headers |= {"MCP-Protocol-Version": MODERN, "Mcp-Method": method} | ({"Mcp-Name": name} if name else {})
-        elif method != "initialize":
-            headers["MCP-Protocol-Version"] = HANDSHAKE
-            if self.connection.session:
-                headers["Mcp-Session-Id"] = self.connection.session.decode()
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        return f"POST {self._url.path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+        if revision:
+            headers["MCP-Protocol-Version"] = revision
+        if revision == HANDSHAKE and self.connection.session:
+            headers["Mcp-Session-Id"] = self.connection.session.decode()
+        return headers
 
     async def ask(self) -> None:
         """One request and its answer, checked. Raises `WrongAnswer`."""
@@ -175,6 +221,10 @@ class Client:
             await self._open()
         check = _check_list if self._load.list_size else _check_call
         check(_event_data(await self.connection.post(request)), self._load.list_size or token)
+
+
+def _lines(headers: dict[str, str]) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 class _Content(msgspec.Struct, frozen=True):
@@ -218,7 +268,8 @@ async def run(load: Load) -> Measured:
     if load.idle_sessions:
         return await _open_sessions(load)
     clients = [Client(load, number) for number in range(load.clients)]
-    await asyncio.gather(*(client.connect() for client in clients))
+    if not load.cold:
+        await asyncio.gather(*(client.connect() for client in clients))
     await _loop_all(clients, load.warm_s, lambda taken: None)
     warm = sum(client._count for client in clients)
     taken: list[int] = []
@@ -238,24 +289,32 @@ async def _loop_all(clients: list[Client], seconds: float, note: Callable[[int],
 async def _loop(client: Client, end: float, note: Callable[[int], None]) -> None:
     while time.perf_counter() < end:
         start = time.perf_counter_ns()
-        await client.ask()
+        await (client.cold() if client.is_cold else client.ask())
         note(time.perf_counter_ns() - start)
 
 
 async def _open_sessions(load: Load) -> Measured:
-    """Make handshake sessions, eight at a time, and leave them: sockets closed, sessions not ended."""
+    """Make handshake sessions, eight at a time, and leave them: sockets closed or streaming, sessions not ended."""
     start, cpu = time.perf_counter(), _cpu()
     taken: list[int] = []
+    streaming: list[Client] = []
 
     async def some(numbers: range) -> None:
         for number in numbers:
             began = time.perf_counter_ns()
             client = Client(load, number)
             await client.connect()
-            client.connection.close()
+            if load.streams:
+                await client.listen()
+                streaming.append(client)
+            else:
+                client.connection.close()
             taken.append(time.perf_counter_ns() - began)
 
     await asyncio.gather(*(some(range(lane, load.idle_sessions, 8)) for lane in range(8)))
+    if streaming:
+        print("streaming", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
     return _measured(taken, len(taken), time.perf_counter() - start, _cpu() - cpu)
 
 

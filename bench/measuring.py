@@ -3,6 +3,7 @@
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,9 +34,19 @@ class Row:
         return statistics.median(self.rounds)
 
 
-def row(target: Target, rounds: int, **load: Any) -> Row:
-    """Run the load `rounds` times. Raises when an answer was wrong."""
-    done = [_round(target, load) for _ in range(rounds)]
+def rows(targets: Sequence[Target], rounds: int, **load: Any) -> list[Row]:
+    """Run the load `rounds` times on each target, by turns, so that what else the machine does hits all alike.
+
+    Raises when an answer was wrong.
+    """
+    done: dict[Target, list[tuple[Measured, float]]] = {target: [] for target in targets}
+    for _ in range(rounds):
+        for target in targets:
+            done[target].append(_round(target, load))
+    return [_row(target, load, done[target]) for target in targets]
+
+
+def _row(target: Target, load: dict[str, Any], done: list[tuple[Measured, float]]) -> Row:
     measured = [each for each, _ in done]
     return Row(
         target=target.name,
@@ -56,12 +67,31 @@ def _round(target: Target, load: dict[str, Any]) -> tuple[Measured, float]:
 
 
 def _generate(load: Load) -> Measured:
+    with _generator(load) as running:
+        said, fault = running.communicate(timeout=LIMIT_S)
+    if running.returncode:
+        raise RuntimeError(f"{load}: {fault.strip().splitlines()[-1]}")
+    return msgspec.json.decode(said.encode(), type=Measured)
+
+
+def _generator(load: Load) -> "subprocess.Popen[str]":
+    """The load in a process of its own; at the end of the block its standard input ends, and so does it."""
     command = [sys.executable, "-m", "bench.load", msgspec.json.encode(load).decode()]
+    pipe = subprocess.PIPE
     with on_core(LOAD_CORE):
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
-    if done.returncode:
-        raise RuntimeError(f"{load}: {done.stderr.strip().splitlines()[-1]}")
-    return msgspec.json.decode(done.stdout.encode(), type=Measured)
+        return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def stream_kb(target: Target, count: int) -> float:
+    """Memory that the target's process tree grows by per handshake session whose event stream is open, in kB."""
+    assert target.pid is not None
+    before = tree_memory_kb(target.pid)
+    load = Load(url=target.url, key=target.key, idle_sessions=count, streams=True)
+    with _generator(load) as running:
+        assert running.stdout is not None
+        if running.stdout.readline() != "streaming\n":
+            raise RuntimeError(f"{target.name} opens no {count} streams")
+        return (tree_memory_kb(target.pid) - before) / count
 
 
 def session_kb(target: Target, count: int) -> float:

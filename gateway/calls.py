@@ -1,16 +1,24 @@
 """What a client's request means as a call: its target in policy's words and its parameters in the upstream's."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from gateway.errors import INVALID_PARAMS
 from gateway.failures import unknown
 from gateway.router import Reach, target_of
+from gateway.uris import is_normal
 from gateway.views import APP_SCHEME, app_of
 from policies.types import Kind, Risk, Target
 from upstreams.errors import RpcError
 from upstreams.types import UpstreamSpec
+
+READ_HERE: Final = frozenset(
+    {"_meta", "argument", "arguments", "inputResponses", "name", "ref", "requestState", "taskId", "type", "uri"}
+)
+"""Members of parameters that the hub decides by."""
 
 
 class Refused(Exception):
@@ -21,26 +29,59 @@ class Refused(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, eq=False):
     """One call, ready to be decided: `arguments` is the one frozen object that everything downstream uses."""
 
     method: str
     target: Target
     spec: UpstreamSpec
     params: dict[str, Any]
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = {}
     shown_as: str = ""
     resend: bool = False
     cacheable: bool = False
 
 
+def check_spelling(members: Mapping[str, Any]) -> None:
+    """Raises `Refused` for a member that differs only in case from one that the hub decides by.
+
+    Some servers take `Name` for `name` (CVE-2026-27896): policy would see the one, the server the other.
+    """
+    if members.keys() <= READ_HERE:
+        return
+    for name in members:
+        if name not in READ_HERE and (plain := _folded(name)) in FOLDED:
+            raise Refused(RpcError(INVALID_PARAMS, f"{name[:80]!r} must be written {FOLDED[plain]!r}"))
+
+
+def _folded(name: str) -> str:
+    return name.casefold() if len(name) < 80 else name
+
+
+FOLDED: Final = {_folded(name): name for name in READ_HERE}
+
+
+def check_arguments(arguments: Mapping[str, Any], definition: bytes) -> None:
+    """Raises `Refused` for two arguments whose names differ only in case, unless the tool declares both."""
+    if len(set(map(str.casefold, arguments))) == len(arguments):
+        return
+    schema = msgspec.json.decode(definition).get("inputSchema")
+    declared = schema.get("properties") if isinstance(schema, dict) else None
+    count = Counter(map(str.casefold, arguments))
+    twins = {name for name in arguments if count[name.casefold()] > 1}
+    if not isinstance(declared, dict) or not twins <= declared.keys():
+        raise Refused(RpcError(INVALID_PARAMS, "Two arguments have names that differ only in case"))
+
+
 def tools_call(params: Mapping[str, Any], reach: Reach) -> Call:
     """`tools/call`: by public, own or bare name."""
+    check_spelling(params)
     name, arguments = _text(params, "name"), _object(params, "arguments")
     entry = reach.find("tool", name)
     if entry is None:
         raise Refused(unknown("tool", name))
+    if reach.is_visible(entry):
+        check_arguments(arguments, entry.body)
     spec = reach.snapshot.specs[entry.upstream_id]
     own = {**params, "name": entry.name}
     if "arguments" in params:
@@ -58,6 +99,7 @@ def tools_call(params: Mapping[str, Any], reach: Reach) -> Call:
 
 def prompts_get(params: Mapping[str, Any], reach: Reach) -> Call:
     """`prompts/get`: as a tool, with arguments of strings."""
+    check_spelling(params)
     name, arguments = _text(params, "name"), _object(params, "arguments")
     entry = reach.find("prompt", name)
     if entry is None:
@@ -69,9 +111,10 @@ def prompts_get(params: Mapping[str, Any], reach: Reach) -> Call:
 
 def resources_read(params: Mapping[str, Any], reach: Reach) -> Call:
     """`resources/read`: by URI, wrapped or not, listed or matched by a template."""
+    check_spelling(params)
     shown = _text(params, "uri")
     spec, uri = owner_of(reach, shown)
-    if spec is None or _is_off(reach, spec, uri):
+    if spec is None or _is_off(reach, spec, uri) or not _is_plain(reach, spec, uri):
         raise Refused(unknown("resource", shown))
     target = Target("resource", spec.slug, uri, Risk.READ)
     own = {**params, "uri": uri}
@@ -92,18 +135,25 @@ def _is_off(reach: Reach, spec: UpstreamSpec, uri: str) -> bool:
     return all(entry.upstream_id != spec.id for entry in reach.resources(uri))
 
 
+def _is_plain(reach: Reach, spec: UpstreamSpec, uri: str) -> bool:
+    """Whether `uri` is written as rules and switches would write it, or just as its server lists it."""
+    return is_normal(uri) or any(entry.upstream_id == spec.id for entry in reach.resources(uri))
+
+
 def completion_complete(params: Mapping[str, Any], reach: Reach) -> Call:
     """`completion/complete`: routed by its `ref`, a prompt or a resource template."""
+    check_spelling(params)
     ref = _object(params, "ref")
+    check_spelling(ref)
     if ref.get("type") == "ref/prompt":
         kind, member = "prompt", "name"
     elif ref.get("type") == "ref/resource":
         kind, member = "template", "uri"
     else:
         raise Refused(RpcError(INVALID_PARAMS, "ref must be a prompt or a resource"))
+    arguments = _object(params, "argument")
     target, spec, own_name = _referred(reach, kind, _text(ref, member))  # type: ignore[arg-type]  # two literals above
     own = {**params, "ref": {**ref, member: own_name}}
-    arguments = _object(params, "argument")
     return Call("completion/complete", target, spec, own, arguments, shown_as=str(ref[member]), resend=True)
 
 

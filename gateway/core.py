@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from django.conf import settings
@@ -25,6 +26,7 @@ from mcphub.accounts.selectors import KeyRecord, touch_key
 from mcphub.accounts.services import rehash_key
 from mcphub.core import aio, clock, tokens
 from mcphub.core.principal import Principal
+from upstreams.connection import ROOTS_CHANGED
 from upstreams.connections import Connections
 from upstreams.errors import RpcError
 from upstreams.types import MODERN, ClientFacts
@@ -45,7 +47,7 @@ class Core:
         self._connections = connections
         self._pipeline = pipeline
         self.resources: Final = LiveResources(snapshots.live, connections, settings.HUB.limits)
-        self.news: Final = News(self._reach_now, connections, settings.HUB.limits)
+        self.news: Final = News(self._reach_now, connections, settings.HUB.limits, pipeline.denials)
         self._waiting: Final[Mapping[str, Callable[[Request, Reply, Reach], Awaitable[None]]]] = {
             "subscriptions/listen": self.news.listen,
             "resources/subscribe": self.news.subscribe,
@@ -58,9 +60,9 @@ class Core:
         self._no_auth = settings.START.no_auth
         self._single_upstream = settings.START.single_upstream
 
-    async def fresh(self) -> None:
+    def fresh(self) -> Awaitable[None]:
         """See `GatewayCore.fresh`."""
-        await self._snapshots.fresh()
+        return self._snapshots.fresh()
 
     async def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:
         """See `GatewayCore.authenticate`."""
@@ -133,7 +135,11 @@ class Core:
         return self._reach(principal, request.route, request.client)
 
     async def notified(self, note: Notification) -> None:
-        """See `GatewayCore.notified`. Cancellation is the edge's; the rest concerns nobody yet."""
+        """See `GatewayCore.notified`. Cancellation is the edge's; of the rest only changed roots concern anybody."""
+        if note.method == ROOTS_CHANGED and note.session is not None:
+            with suppress(NotFound):
+                opened = self._reach(note.principal, note.route, note.session.client)
+                await self.news.roots_changed(note, opened)
 
     async def _list_resources(self, request: Request, reply: Reply, opened: Reach) -> None:
         await self.resources.refresh(request, opened)

@@ -20,8 +20,8 @@ from audit.writer import Writer
 from gateway import bridge, relay, rounds, tasks
 from gateway.bridge import Asker, ClientRefused
 from gateway.calls import Call, Refused
-from gateway.errors import MISSING_CAPABILITY, unavailable
-from gateway.failures import Failure
+from gateway.errors import MISSING_CAPABILITY
+from gateway.failures import NOT_RECORDED, Failure, unavailable
 from gateway.readers import READERS
 from gateway.rounds import INPUT_REQUIRED, Needs, State
 from gateway.run import Ended, Run, holder_of, intent_of
@@ -34,6 +34,9 @@ from upstreams.transports.envelope import BRIDGED, offered
 from upstreams.types import Answer, Sink
 
 URL_REQUIRED: Final = -32042
+
+MAY_NEED_INPUT: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+"""Requests that may be answered with `input_required` (2026-07-28, multi round-trip requests)."""
 
 ROUNDS: Final = 10
 """How often one call of a modern upstream may ask a handshake client; the SDK's clients end there too."""
@@ -103,9 +106,7 @@ class Dialogue:
         try:
             await self.audit.record(event)
         except AuditUnavailable:
-            raise Unavailable(
-                unavailable("audit_unavailable", "The call cannot be recorded right now, so it was not made.")
-            ) from None
+            raise unavailable(NOT_RECORDED, event.call_id) from None
 
     # --- answers that do not end a call -----------------------------------------------------------
 
@@ -119,6 +120,8 @@ class Dialogue:
         kind = relay.result_type(answer.result)
         if kind != INPUT_REQUIRED:
             return _extended(run, kind, answer)
+        if run.call.method not in MAY_NEED_INPUT:
+            raise ProtocolFault("The server asked for input where nobody can be asked.", outcome="failed")
         if run.request.era == "handshake":
             return await self._ask_here(run, answer)
         needs = _needs(answer)

@@ -104,12 +104,6 @@ def advice(reason: Reason, outcome: Outcome) -> str:
     return TRY_AGAIN if row.advice is CHECK_FIRST and outcome == "not_sent" else row.advice
 
 
-def unavailable(reason: Reason, text: str) -> RpcError:
-    """The hub itself cannot take the request now; nothing was sent anywhere."""
-    facts = {"reason": reason, "retryable": True, "outcome": "not_sent"}
-    return RpcError(REASONS[reason].code, f"{text} {advice(reason, 'not_sent')}", {"mcphub/error": facts})
-
-
 Header = tuple[bytes, bytes]
 
 

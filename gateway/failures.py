@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.errors import EFFECT, INVALID_PARAMS, REASONS, Reason, advice
+from gateway.types import Unavailable
 from upstreams.errors import Outcome, RpcError, UpstreamError
 
 
@@ -24,17 +26,18 @@ class Failure:
 
     def told(self, call_id: str) -> str:
         """What happened, whether it may have taken effect, what to do, and the call id."""
-        parts = (self.text, EFFECT[self.outcome], advice(self.reason, self.outcome), f"Call id: {call_id}")
+        parts = (
+            self.text,
+            EFFECT[self.outcome],
+            advice(self.reason, self.outcome),
+            call_id and f"Call id: {call_id}",
+        )
         return " ".join(part for part in parts if part)
 
     def facts(self, call_id: str) -> dict[str, str | bool]:
         """The machine-readable part, under `mcphub/error`."""
-        return {
-            "reason": self.reason,
-            "retryable": self.retryable,
-            "outcome": self.outcome,
-            "call_id": call_id,
-        }
+        facts: dict[str, str | bool] = {"reason": self.reason, "retryable": self.retryable, "outcome": self.outcome}
+        return {**facts, "call_id": call_id} if call_id else facts
 
 
 def tool_result(failure: Failure, call_id: str) -> bytes:
@@ -49,9 +52,24 @@ def tool_result(failure: Failure, call_id: str) -> bytes:
     ).encode()
 
 
-def rpc_error(failure: Failure, call_id: str) -> RpcError:
+def rpc_error(failure: Failure, call_id: str = "") -> RpcError:
     """The failure as the JSON-RPC error of any other method."""
     return RpcError(REASONS[failure.reason].code, failure.told(call_id), {"mcphub/error": failure.facts(call_id)})
+
+
+def unavailable(failure: Failure, call_id: str = "") -> Unavailable:
+    """The failure as the refusal of the whole request: the hub cannot serve anybody as it must."""
+    return Unavailable(rpc_error(failure, call_id))
+
+
+NOT_RECORDED: Final = Failure(
+    "audit_unavailable", "The call cannot be recorded right now, so it was not made.", "not_sent", retryable=True
+)
+ENDING: Final = Failure("draining", "The hub is shutting down.", "not_sent", retryable=True)
+NOT_STORED: Final = Failure("storage_unavailable", "The hub's storage does not answer.", "not_sent", retryable=True)
+NOT_CONFIRMED: Final = Failure(
+    "storage_unavailable", "The hub cannot confirm its configuration right now.", "not_sent", retryable=True
+)
 
 
 def unknown(kind: str, name: str) -> RpcError:

@@ -5,6 +5,7 @@ A good key passes whatever its source has done before, so that nobody can shut o
 
 from mcphub.core import clock
 from mcphub.core.limits import Limits
+from mcphub.core.peer import neighbourhood
 
 MOST_SOURCES = 10_000
 
@@ -18,6 +19,7 @@ class Guesses:
 
     def failed(self, source: str) -> int:
         """Count one bad key; the seconds to wait, 0 while there were not too many."""
+        source = neighbourhood(source)
         now = clock.monotonic()
         ends, count = self._windows.pop(source, (0.0, 0))
         if now >= ends:

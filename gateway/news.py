@@ -2,20 +2,24 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
 
+from msgspec import structs
+from msgspec.structs import replace
+
+from audit.events import Kind
+from audit.flood import Denials
 from gateway.calls import Refused, resources_read
 from gateway.errors import INTERNAL_ERROR, INVALID_PARAMS
 from gateway.failures import unknown
 from gateway.relay import encode
 from gateway.rounds import without
 from gateway.router import Reach
-from gateway.run import holder_of
+from gateway.run import holder_of, intent_of
 from gateway.sessions import LiveSession, Sessions
 from gateway.subscriptions import Digests, Standing, Subscriptions, Watch, digests, honoured
-from gateway.types import NotFound, Reply, Request, Route, SessionRef
+from gateway.types import NotFound, Notification, Reply, Request, Route, SessionRef
 from gateway.watching import Place, Subscriber, Watchers
 from mcphub.core.limits import Limits
 from mcphub.core.principal import Principal
@@ -23,8 +27,9 @@ from upstreams.connection import UPDATED
 from upstreams.connections import Connections
 from upstreams.errors import RpcError
 from upstreams.loglevels import LEVELS, MESSAGE, is_heard
-from upstreams.types import ClientFacts
+from upstreams.types import ClientFacts, UpstreamSpec
 
+ELICITED: Final = "notifications/elicitation/complete"
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 
@@ -39,12 +44,13 @@ class Look(Protocol):
 class News:
     """The news of this process: who wants to hear what, and how it gets there."""
 
-    def __init__(self, look: Look, connections: Connections, limits: Limits) -> None:
+    def __init__(self, look: Look, connections: Connections, limits: Limits, denials: Denials) -> None:
         self.sessions: Sessions | None = None
         self.lists: Final = Subscriptions(self._standing)
         self._look = look
         self._connections = connections
         self._limits = limits
+        self._denials = denials
         self._watchers = Watchers(connections)
         self._subscribers: dict[str, Subscriber] = {}
 
@@ -83,7 +89,7 @@ class News:
         if request.session is None:
             reply.error(RpcError(INVALID_PARAMS, "There is no session to tell"))
             return
-        place = _place(request, opened, request.params.get("uri"))
+        place = self._place(request, opened, request.params.get("uri"))
         if isinstance(place, RpcError):
             reply.error(place)
             return
@@ -133,27 +139,44 @@ class News:
             await asyncio.gather(*lowered)
         reply.result(b"{}")
 
+    async def roots_changed(self, note: Notification, opened: Reach) -> None:
+        """Tell the upstreams to which this client's roots were declared, each on the connection that did."""
+        if note.session is None or "roots" not in note.session.client.capabilities:
+            return
+        client = note.session.client
+        told = (
+            self._connections.roots_changed(spec.id, without(client, spec.withheld), holder_of(note, spec))
+            for spec in opened.specs()
+            if "roots" not in spec.withheld and opened.sees(spec)
+        )
+        await asyncio.gather(*told)
+
     # --- what upstreams say --------------------------------------------------------------------------
 
     def noticed(self, upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
         """A notification of an upstream that belongs to no exchange (`Connections.on_notice`)."""
         if method == UPDATED and isinstance(uri := params.get("uri"), str):
             self._watchers.updated(upstream_id, holder, uri)
-        elif method == MESSAGE and holder:
-            self._log(upstream_id, holder, params)
+        elif method in (MESSAGE, ELICITED) and holder:
+            self._pass_on(upstream_id, holder, method, params)
 
-    def session_ended(self, session: SessionRef) -> None:
+    def upstream_returned(self, spec: UpstreamSpec) -> None:
+        """An upstream was switched on again (`Connections.on_return`)."""
+        self._watchers.returned(spec)
+
+    def session_ended(self, session_id: str) -> None:
         """Nobody is told any more."""
-        self.lists.forget(session.id)
-        if subscriber := self._subscribers.pop(session.id, None):
+        self.lists.forget(session_id)
+        if subscriber := self._subscribers.pop(session_id, None):
             self._watchers.drop(subscriber)
 
-    def _log(self, upstream_id: str, holder: str, message: Mapping[str, Any]) -> None:
-        """Pass a log message to the sessions of its holder that listen here and reach the upstream."""
+    def _pass_on(self, upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
+        """To the sessions of its holder that listen here and reach the upstream; of log messages what they want."""
         for session in self.sessions.listening() if self.sessions else ():
             concerned = holder in (session.ref.id, session.principal.id)
-            if concerned and is_heard(message, session.ref.client.log_level) and self._sees(session, upstream_id):
-                session.push(MESSAGE, message)
+            heard = method == ELICITED or is_heard(params, session.ref.client.log_level)
+            if concerned and heard and self._sees(session, upstream_id):
+                session.push(method, params)
 
     def _sees(self, session: LiveSession, upstream_id: str) -> bool:
         try:
@@ -170,10 +193,23 @@ class News:
         uris = asked.get("resourceSubscriptions") if isinstance(asked, dict) else None
         if not isinstance(uris, list):
             return []
-        found = [_place(request, opened, uri) for uri in uris[: self._limits.subscriptions]]
+        found = [self._place(request, opened, uri) for uri in uris[: self._limits.subscriptions]]
         places = [place for place in found if isinstance(place, Place)]
         failed = await self._watchers.subscribe(subscriber, places)
         return [place.shown for place in places if place.shown not in failed]
+
+    def _place(self, request: Request, opened: Reach, uri: Any) -> Place | RpcError:
+        """Where a resource is watched, if this principal may read it. A denial is recorded, watching is not."""
+        try:
+            call = resources_read({"uri": uri}, opened)
+        except Refused as refused:
+            return refused.error
+        decision = opened.decide(call.target, lambda: call.arguments)
+        if decision.effect != "allow":
+            self._denials.add(structs.replace(intent_of(request, call, decision), kind=Kind.DENIED))
+            return unknown("resource", call.shown_as)
+        client = without(request.client, call.spec.withheld)
+        return Place(call.spec, client, holder_of(request, call.spec), call.target, call.shown_as)
 
     def _subscriber(self, request: Request, session: SessionRef) -> Subscriber:
         found = self._subscribers.get(session.id)
@@ -193,18 +229,6 @@ class News:
 
     def _digests(self, session: LiveSession) -> Digests:
         return digests(self._look(session.principal, session.route, session.ref.client), session.ref.revision)
-
-
-def _place(request: Request, opened: Reach, uri: Any) -> Place | RpcError:
-    """Where a resource is watched, if this principal may read it."""
-    try:
-        call = resources_read({"uri": uri}, opened)
-    except Refused as refused:
-        return refused.error
-    if opened.decide(call.target, lambda: call.arguments).effect != "allow":
-        return unknown("resource", call.shown_as)
-    client = without(request.client, call.spec.withheld)
-    return Place(call.spec, client, holder_of(request, call.spec), call.target, call.shown_as)
 
 
 def _ended(request: Request) -> bytes:

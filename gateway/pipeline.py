@@ -1,9 +1,9 @@
 """The way of a call: decided, recorded, relayed, recorded. Nothing else calls an upstream for a client."""
 
-from dataclasses import replace
+from collections.abc import Awaitable
 from typing import Any, Final
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from audit.events import Event, Kind, Result
 from audit.flood import Denials
@@ -40,7 +40,7 @@ class Pipeline:
     ) -> None:
         self._connections = connections
         self._audit = audit
-        self._denials = denials
+        self.denials: Final = denials
         self._dialogue = Dialogue(connections, audit, limits)
         self._handing = handing
         self.parking: Final = Parking(limits)
@@ -69,13 +69,13 @@ class Pipeline:
             call = _continued(call, State(intent.call_id), early)
         await self._start(Run(_narrowed(request, call), reply, reach, call, intent, again))
 
-    async def _start(self, run: Run) -> None:
-        if self._dialogue.may_park(run.request, run.call):
-            parked = self.parking.begin(run.request, run.intent.call_id)
-            parked.begin(self._dispatch(replace(run, reply=parked)))
-            await self._attend(run, parked)
-        else:
-            await self._dispatch(run)
+    def _start(self, run: Run) -> Awaitable[None]:
+        return self._park(run) if self._dialogue.may_park(run.request, run.call) else self._dispatch(run)
+
+    async def _park(self, run: Run) -> None:
+        parked = self.parking.begin(run.request, run.intent.call_id)
+        parked.begin(self._dispatch(replace(run, reply=parked)))
+        await self._attend(run, parked)
 
     async def _dispatch(self, run: Run) -> None:
         started = monotonic()
@@ -163,12 +163,12 @@ class Pipeline:
     def _record_end(self, run: Run, started: float, ended: Ended) -> None:
         latency = int((monotonic() - started) * 1_000_000)
         self._audit.record_soon(
-            structs.replace(run.intent, kind=Kind.OUTCOME, at=epoch_us(), payload=b"", latency_us=latency, **ended)
+            replace(run.intent, kind=Kind.OUTCOME, at=epoch_us(), payload=b"", latency_us=latency, **ended)
         )
 
     def _deny(self, request: Request, reply: Reply, reach: Reach, call: Call, event: Event) -> None:
         """Say no: as the tool's result where the tool may be seen, else as if it did not exist (F52)."""
-        self._denials.add(structs.replace(event, kind=Kind.DENIED))
+        self.denials.add(replace(event, kind=Kind.DENIED))
         if not reach.shows(call.target):
             reply.error(unknown(_noun(request, call), call.shown_as))
             return

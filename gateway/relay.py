@@ -13,6 +13,7 @@ from upstreams.types import Era
 COMPLETE: Final = b'"resultType":"complete"'
 SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 MODERN_ONLY: Final = frozenset({"resultType", "ttlMs", "cacheScope"})
+PRIVATE: Final = msgspec.Raw(b'"private"')
 NOT_CACHED: Final = b',"ttlMs":0,"cacheScope":"private"'
 
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -62,8 +63,14 @@ def _result_type_leniently(raw: bytes) -> str:
 def for_client(raw: bytes, *, upstream: Era, client: Era, cacheable: bool = False) -> bytes:
     """A complete result in the client's era. `cacheable`: the method's results carry caching hints."""
     if upstream == client:
-        return raw
+        return privately(raw) if cacheable and b'"public"' in raw else raw
     return to_modern(raw, cacheable=cacheable) if client == "modern" else to_handshake(raw)
+
+
+def privately(raw: bytes) -> bytes:
+    """What the upstream shows to anybody is for those whom policy lets see it: no shared cache may keep it."""
+    found = members(raw)
+    return encode({**found, "cacheScope": PRIVATE}) if "cacheScope" in found else raw
 
 
 def to_modern(raw: bytes, *, cacheable: bool = False) -> bytes:

@@ -1,8 +1,9 @@
 """Asks upstreams for the resources they have now: at most every `LIVE_S`, once for many who ask, never for long."""
 
 import asyncio
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from gateway.catalogue import Entry
 from gateway.live import LiveTable

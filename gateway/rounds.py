@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
@@ -175,7 +175,7 @@ def refusal_of(request: Mapping[str, Any], capabilities: Mapping[str, Any]) -> R
 def without(client: ClientFacts, withheld: Collection[str]) -> ClientFacts:
     """A client as an upstream sees it that may not ask for what is `withheld`."""
     offered = {name: value for name, value in client.capabilities.items() if name not in withheld}
-    return replace(client, capabilities=offered)
+    return msgspec.structs.replace(client, capabilities=offered)
 
 
 def requirement(method: str, params: Mapping[str, Any]) -> dict[str, Any] | None:

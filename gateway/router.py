@@ -1,8 +1,9 @@
 """From a public name to an upstream and its own name, within what one route opens to one principal."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from gateway.catalogue import Entry
 from gateway.snapshot import OrgSnapshot
@@ -20,8 +21,7 @@ NOTHING: Final = Target("tool", "", "", Risk.READ)
 Arguments = Callable[[], Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Reach:
+class Reach(msgspec.Struct, frozen=True, eq=False):
     """What one request may reach: the org's snapshot, seen by one principal, on one route.
 
     `only` is the upstream of a single-upstream route, where its own names stand un-prefixed.

@@ -1,8 +1,10 @@
 """One allowed call on its way, and how it ends toward its client and in the record."""
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from audit.events import Event, Kind, PayloadMode, Result
 from gateway import relay, rewriting
@@ -10,7 +12,7 @@ from gateway.calls import Call
 from gateway.errors import INVALID_PARAMS
 from gateway.failures import Failure, rpc_error, tool_result
 from gateway.router import Reach
-from gateway.types import Reply, Request
+from gateway.types import Notification, Reply, Request
 from mcphub.core.clock import epoch_us
 from mcphub.core.ids import new_call_id
 from policies.types import Decision
@@ -21,6 +23,8 @@ from upstreams.types import Answer, Exchange, Sink, UpstreamSpec
 RESOURCE_NOT_FOUND = -32002
 """What handshake revisions say where 2026-07-28 says invalid parameters."""
 
+TRACE_ID: Final = re.compile(r"\A[0-9a-f]{32}\Z")
+
 Again = Callable[[Request], Reach]
 """What a request may reach by now. Raises `NotFound` when its credential has ended."""
 
@@ -28,8 +32,7 @@ Ended = dict[str, Any]
 """What the outcome's event says of the end of a call."""
 
 
-@dataclass(slots=True, eq=False)
-class Run:
+class Run(msgspec.Struct, frozen=True, eq=False):
     """A call that was allowed and recorded. `again` looks anew at what the client may reach, after a wait."""
 
     request: Request
@@ -54,6 +57,7 @@ class Run:
             trace=request.trace,
             caller=request.principal.id,
             log_level=request.client.log_level or (None if request.era == "modern" else ""),
+            param_headers=request.param_headers,
         )
 
     def answered(self, answer: Answer) -> Ended:
@@ -99,11 +103,17 @@ def intent_of(request: Request, call: Call, decision: Decision, call_id: str = "
         rule=decision.rule,
         reason="" if decision.effect == "allow" else decision.reason,
         request_bytes=request.received_bytes,
-        trace_id=request.trace.get("traceparent", "")[3:35],
+        trace_id=trace_id(request.trace),
         source=request.source,
         payload=encode_arguments(call.arguments),
         payload_mode=PayloadMode(call.spec.payload_mode),
     )
+
+
+def trace_id(trace: Mapping[str, str]) -> str:
+    """The trace id of a W3C `traceparent`; "" when there is none, or something else in its place."""
+    found = trace.get("traceparent", "")[3:35]
+    return found if TRACE_ID.match(found) else ""
 
 
 def fail(request: Request, reply: Reply, failure: Failure, call_id: str) -> None:
@@ -120,7 +130,7 @@ def encode_arguments(arguments: Mapping[str, Any]) -> bytes:
     return wire.encode(arguments) if arguments else b""
 
 
-def holder_of(request: Request, spec: UpstreamSpec) -> str:
+def holder_of(request: Request | Notification, spec: UpstreamSpec) -> str:
     """The sharing scope of the connection that a request runs on (DESIGN §5, connections)."""
     if spec.sharing == "per-user":
         return request.principal.id

@@ -16,7 +16,6 @@ from gateway.handing import Handing
 from gateway.neighbours import Neighbours
 from gateway.pipeline import Pipeline
 from gateway.snapshot import Snapshots
-from gateway.types import SessionRef
 from mcphub.core import aio
 from mcphub.core.env import is_scaled
 from mcphub.core.presence import Presence
@@ -51,6 +50,7 @@ class Runtime:
         self.edge_app: Final = EdgeApp(self.core, config, self.workers)
         self.core.news.sessions = self.edge_app.sessions
         self.connections.on_notice = self._noticed
+        self.connections.on_return = self.core.news.upstream_returned
         self.connections.on_catalogue_changed = self.core.resources.outdated
         self.snapshots.live.on_change = self.core.news.lists.changed
         handing.answer_with(self.core.handle)
@@ -97,9 +97,9 @@ class Runtime:
             self.core.resources.outdated(upstream_id)
         self.core.news.noticed(upstream_id, holder, method, params)
 
-    def _session_ended(self, session: SessionRef) -> None:
-        self.core.news.session_ended(session)
-        aio.spawn(self.connections.release(session.id), name="release-session")
+    def _session_ended(self, session_id: str) -> None:
+        self.core.news.session_ended(session_id)
+        aio.spawn(self.connections.release(session_id), name="release-session")
 
     def _follow(self) -> None:
         self.connections.set_specs(

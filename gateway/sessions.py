@@ -1,25 +1,29 @@
 """Handshake sessions: found in memory, else by their row. A client's id opens only for its principal and route."""
 
+import asyncio
 import hashlib
 import heapq
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
 import structlog
+from django.conf import settings
 from django.db import Error as DatabaseError
+from msgspec.structs import replace
 
 from gateway.edge.line import Line
 from gateway.edge.reply import Reply
 from gateway.eras.jsonrpc import dumps, notification_text, same_id
-from gateway.errors import RATE_LIMITED, refused, unavailable
+from gateway.errors import RATE_LIMITED, refused
+from gateway.failures import NOT_STORED, unavailable
 from gateway.models import Session
-from gateway.types import Route, SessionRef, Unavailable
+from gateway.types import Route, SessionRef
 from mcphub.core import clock
 from mcphub.core.aio import in_thread
+from mcphub.core.env import storage_s
 from mcphub.core.ids import new_uuid
 from mcphub.core.keyring import KeyringError, keyring
 from mcphub.core.limits import Limits
@@ -29,10 +33,11 @@ from upstreams.types import ClientFacts
 PURPOSE: Final = "session"
 DIGEST_BYTES: Final = 8
 SWEEP_S: Final = 2.5
-FORGET_AFTER: Final = timedelta(days=1)
+FORGET_AFTER: Final = timedelta(minutes=10)
 SETTLED: Final = timedelta(seconds=60)
 """How far back a worker looks for sessions that another one ended: more than clocks may differ and sweeps may lag."""
 CHUNK: Final = 500
+CHUNKS: Final = 20
 RETRY: Final = ((b"retry-after", b"60"),)
 
 log = structlog.get_logger(__name__)
@@ -89,14 +94,15 @@ class LiveSession:
 
 
 class Sessions:
-    """The handshake sessions of this process. `on_ended` hears of each one that ended, here or elsewhere."""
+    """The handshake sessions of this process. `on_ended` hears the id of each one that ended, here or elsewhere."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._known: dict[str, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._flush_due = 0.0
-        self.on_ended: list[Callable[[SessionRef], None]] = []
+        self._heard_of: set[str] = set()
+        self.on_ended: list[Callable[[str], None]] = []
         self.tell: Tell = _nobody
 
     def __len__(self) -> int:
@@ -233,9 +239,11 @@ class Sessions:
         return session is not None and session.push(method, params)
 
     def ended_elsewhere(self, session_id: str) -> None:
-        """Another worker ended it."""
+        """Another worker ended it, or its time was over. It need not be known here any more."""
         if (session := self._by_id.get(session_id)) is not None:
             self._ended(session)
+        else:
+            self._say_ended(session_id)
 
     def listening(self) -> list[LiveSession]:
         """Sessions with an open GET stream here. Their `principal` is at most some seconds old."""
@@ -248,13 +256,14 @@ class Sessions:
         if now >= self._flush_due:
             self._flush_due = now + self._limits.session_flush_s
             touched = [session for session in self._known.values() if self._active_since_flush(session, now)]
-            await _stored(_flush, [uuid.UUID(session.ref.id) for session in touched], self._limits.session_idle_s)
+            await _tried(_flush, [uuid.UUID(session.ref.id) for session in touched], self._limits.session_idle_s)
         for session in touched:
             session.flushed_at = now
         if self._known:
-            for id_ in await _stored(_ended_lately):
-                if session_ended := self._by_id.get(id_.hex):
-                    self._ended(session_ended)
+            ended = {id_.hex for id_ in await _tried(_ended_lately)}
+            for session_id in ended - self._heard_of:
+                self.ended_elsewhere(session_id)
+            self._heard_of = ended
 
     def _active_since_flush(self, session: LiveSession, now: float) -> bool:
         if session.stream is not None or session.replies:
@@ -283,8 +292,11 @@ class Sessions:
             reply.cancel()
         if session.stream is not None:
             session.stream.dismiss()
+        self._say_ended(session.ref.id)
+
+    def _say_ended(self, session_id: str) -> None:
         for hear in self.on_ended:
-            hear(session.ref)
+            hear(session_id)
 
 
 def _nobody(what: str, session_id: str, facts: Mapping[str, Any]) -> None:
@@ -304,11 +316,20 @@ def _digest(revision: str, client: str) -> bytes:
 
 
 async def _stored(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a client waits for, in the time that it may wait. Raises `Unavailable`."""
+    try:
+        async with asyncio.timeout(storage_s(settings.HUB)):
+            return await _tried(function, *args, **kwargs)
+    except TimeoutError:
+        raise unavailable(NOT_STORED) from None
+
+
+async def _tried(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         return await in_thread(function, *args, **kwargs)
     except DatabaseError as error:
         log.warning("session_storage_failed", error=type(error).__name__)
-        raise Unavailable(unavailable("storage_unavailable", "The hub's storage does not answer.")) from error
+        raise unavailable(NOT_STORED) from error
 
 
 def _begun(row: Session, limit: int) -> bool:
@@ -335,7 +356,9 @@ def _flush(touched: list[uuid.UUID], idle_s: float) -> None:
     idle = Session.objects.filter(ended_at=None, active_at__lt=now - timedelta(seconds=idle_s))
     idle.update(ended_at=now)
     old = Session.objects.filter(ended_at__lt=now - FORGET_AFTER).order_by("ended_at").values_list("id", flat=True)
-    Session.objects.filter(id__in=list(old[:CHUNK])).delete()
+    for _ in range(CHUNKS):
+        if not Session.objects.filter(id__in=list(old[:CHUNK])).delete()[0]:
+            return
 
 
 def _ended_lately() -> list[uuid.UUID]:

@@ -12,18 +12,18 @@ from typing import Any, Final, cast
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error as DatabaseFault
 
 from gateway.catalogue import Catalogue, Entry
-from gateway.errors import unavailable
+from gateway.failures import NOT_CONFIRMED, unavailable
 from gateway.live import LiveTable
 from gateway.proven import ProvenKeys
-from gateway.types import Unavailable
 from gateway.views import View
 from mcphub.accounts import selectors as accounts
 from mcphub.accounts import versioned
 from mcphub.accounts.selectors import KeyRecord
 from mcphub.core import aio, clock
+from mcphub.core.env import storage_s
 from mcphub.core.principal import OrgRef, Principal
 from policies import service as policies
 from policies.engine import RuleSet
@@ -130,6 +130,7 @@ class Snapshots:
         self._fresh = asyncio.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: asyncio.Task[None] | None = None
+        self._failing = False
 
     async def start(self) -> None:
         """Load every org, then keep polling."""
@@ -151,27 +152,27 @@ class Snapshots:
     async def fresh(self) -> None:
         """Wait until every change that this process has announced is in force. Raises `Unavailable`."""
         announced = versioned.announced()
-        if self._seen < announced:
-            await self._until(lambda: self._seen >= announced)
+        if self._seen < announced and not await self._reached(lambda: self._seen >= announced, self._stale_s):
+            self._confirmed_at = float("-inf")
         self._check_confirmed()
 
     async def look(self) -> None:
         """Wait until everything that any process has changed before now is in force. Raises `Unavailable`."""
         now = clock.monotonic()
-        await self._until(lambda: self._confirmed_at >= now)
-        self._check_confirmed()
+        if not await self._reached(lambda: self._confirmed_at >= now, storage_s(settings.HUB)):
+            raise unavailable(NOT_CONFIRMED)
 
-    async def _until(self, reached: Callable[[], bool]) -> None:
+    async def _reached(self, state: Callable[[], bool], within: float) -> bool:
         self._wake.set()
         try:
-            async with asyncio.timeout(self._stale_s), self._fresh:
-                await self._fresh.wait_for(reached)
+            async with asyncio.timeout(within), self._fresh:
+                return await self._fresh.wait_for(state)
         except TimeoutError:
-            self._confirmed_at = float("-inf")
+            return False
 
     def _check_confirmed(self) -> None:
         if not self.is_loaded():
-            raise Unavailable(unavailable("storage_unavailable", "The hub cannot confirm its configuration now."))
+            raise unavailable(NOT_CONFIRMED)
 
     def _announced(self) -> None:
         if self._loop is not None:
@@ -187,8 +188,15 @@ class Snapshots:
             self._wake.clear()
             try:
                 await self._refresh()
-            except DatabaseError as error:
-                log.warning("snapshot_not_confirmed", error=str(error))
+                self._failing = False
+            except DatabaseFault as fault:
+                if not self._failing:
+                    log.warning("snapshot_not_confirmed", error=type(fault).__name__)
+                self._failing = True
+            except Exception:  # top of a task: a worker whose poll has ended would refuse everything for ever
+                if not self._failing:
+                    log.exception("snapshot_not_loaded")
+                self._failing = True
 
     async def _refresh(self) -> None:
         announced = versioned.announced()

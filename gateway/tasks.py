@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.calls import Call, Refused
+from gateway.calls import Call, Refused, check_spelling
 from gateway.errors import MISSING_CAPABILITY
 from gateway.failures import unknown
 from gateway.relay import encode, members, result_type
@@ -41,8 +41,10 @@ def reader(method: str, *, resend: bool = False) -> Callable[[Mapping[str, Any],
     """What a later request about a task means as a call: one to the tool that began it."""
 
     def read(params: Mapping[str, Any], reach: Reach) -> Call:
-        if EXTENSION not in (reach.client.capabilities.get("extensions") or {}):
+        declared = reach.client.capabilities.get("extensions")
+        if not isinstance(declared, dict) or EXTENSION not in declared:
             raise Refused(RpcError(MISSING_CAPABILITY, "The request does not declare the tasks extension", NEEDED))
+        check_spelling(params)
         shown = params.get(TASK_ID)
         task = _opened(shown, reach.principal)
         entry = task and reach.snapshot.catalogue.own(task.upstream_id, "tool", task.tool, reach.principal.id)

@@ -1,8 +1,10 @@
 """The values between the edge (bytes) and the core of the gateway (what a request means)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 from mcphub.core.principal import Principal
 from upstreams.errors import RpcError
@@ -26,16 +28,17 @@ class Route:
     wire: Literal["streamable", "sse", "messages"] = "streamable"
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """What a client presented; `secret` is "" when it presented nothing."""
 
     scheme: Literal["none", "bearer", "api-key", "basic"]
-    secret: str = field(default="", repr=False)
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.scheme!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRef:
+class SessionRef(msgspec.Struct, frozen=True):
     """A handshake session that a request belongs to."""
 
     id: str
@@ -43,9 +46,8 @@ class SessionRef:
     client: ClientFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One JSON-RPC request of a client, envelope checked.
+class Request(msgspec.Struct, frozen=True, eq=False):
+    """One JSON-RPC request of a client, envelope checked. A Struct because one is made per call (see `audit.events`).
 
     `params` carries no reserved envelope keys; `progress_token` is None when no progress was asked for;
     `received_bytes` is the size of the body; `trace` holds traceparent, tracestate and baggage if sent;
@@ -64,8 +66,8 @@ class Request:
     progress_token: str | int | None = None
     source: str = ""
     received_bytes: int = 0
-    trace: Mapping[str, str] = field(default_factory=dict)
-    param_headers: Mapping[str, str] = field(default_factory=dict)
+    trace: Mapping[str, str] = {}
+    param_headers: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Unavailable(Exception):
 class GatewayCore(Protocol):
     """What the edge needs to know of the rest of the gateway."""
 
-    async def fresh(self) -> None:
+    def fresh(self) -> Awaitable[None]:
         """Wait until every change of config that this process made is in force. Raises `Unavailable`."""
 
     async def authenticate(self, credentials: Credentials, route: Route, source: str) -> Principal:

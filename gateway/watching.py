@@ -6,7 +6,7 @@ used, many at once as one, and only while its principal may still read the resou
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.router import Reach
@@ -19,6 +19,7 @@ from upstreams.errors import RpcError, UpstreamError
 from upstreams.types import ClientFacts, UpstreamSpec
 
 TELL_S: Final = 0.05
+AGAIN_S: Final = 2.0
 MAX_PENDING: Final = 1_000
 
 Failed = Mapping[str, RpcError | UpstreamError]
@@ -112,6 +113,32 @@ class Watchers:
                 if (shown := place.shows(uri)) and len(subscriber.pending) < MAX_PENDING:
                     subscriber.pending[shown] = place
                     self._soon(subscriber)
+
+    def returned(self, spec: UpstreamSpec) -> None:
+        """An upstream is on again: it knows nothing of what was watched, nor we of what changed meanwhile."""
+        for subscriber in self._by_upstream.get(spec.id, ()):
+            aio.spawn(self._watch_again(subscriber, spec), name="watch-again")
+
+    async def _watch_again(self, subscriber: Subscriber, spec: UpstreamSpec) -> None:
+        places = self._moved(subscriber, spec)
+        while places and not subscriber.gone:
+            async with subscriber.turn:
+                failed = await self._begin(places)
+                self._forget(subscriber, [shown for shown, why in failed.items() if isinstance(why, RpcError)])
+            if not any(isinstance(why, UpstreamError) for why in failed.values()):
+                subscriber.pending |= {place.shown: place for place in places if place.shown in subscriber.places}
+                self._soon(subscriber)
+                return
+            await asyncio.sleep(AGAIN_S)
+            places = [place for place in subscriber.places.values() if place.spec is spec]
+
+    @staticmethod
+    def _moved(subscriber: Subscriber, spec: UpstreamSpec) -> list[Place]:
+        """The subscriber's places at this upstream, as it is now."""
+        for shown, place in subscriber.places.items():
+            if place.spec.id == spec.id:
+                subscriber.places[shown] = replace(place, spec=spec)
+        return [place for place in subscriber.places.values() if place.spec is spec]
 
     def _soon(self, subscriber: Subscriber) -> None:
         if not self._due:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from django.core.asgi import get_asgi_application
@@ -15,7 +16,7 @@ from django.conf import settings  # noqa: E402
 from gateway.edge.paths import parse  # noqa: E402
 from gateway.runtime import runtime  # noqa: E402
 from gateway.server.drain import Receive, Scope, Send  # noqa: E402
-from mcphub import health  # noqa: E402
+from mcphub import health, metrics  # noqa: E402
 from mcphub.core import memory  # noqa: E402
 from mcphub.front import Front, answer  # noqa: E402
 
@@ -58,20 +59,24 @@ def below_prefix(scope: Scope) -> Scope | None:
     return {**scope, "path": path[len(PREFIX) :] or "/"}
 
 
-async def http(scope: Scope, receive: Receive, send: Send) -> None:
+def http(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     """Hand the request to health, to the MCP edge or to Django, by its path below the hub's prefix."""
     if scope["path"] in health.PATHS:
-        await health.application(scope, receive, send)
-        return
+        return health.application(scope, receive, send)
+    if scope["path"] == metrics.PATH:
+        return metrics.application(scope, receive, send)
     below = below_prefix(scope)
     if below is None:
-        await answer(send, 404, {"error": "not found"})
-    elif parse(below["path"]) is not None:
-        if not _is_started():
-            await start()
-        await runtime().edge_app(below, receive, send)
-    else:
-        await pages(_as_clients_see_it(below), receive, send)
+        return answer(send, 404, {"error": "not found"})
+    if parse(below["path"]) is None:
+        return pages(_as_clients_see_it(below), receive, send)
+    return runtime().edge_app(below, receive, send) if _is_started() else _first(below, receive, send)
+
+
+async def _first(scope: Scope, receive: Receive, send: Send) -> None:
+    """A request that comes before the background work has started."""
+    await start()
+    await runtime().edge_app(scope, receive, send)
 
 
 def _as_clients_see_it(below: Scope) -> Scope:

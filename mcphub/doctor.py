@@ -114,7 +114,7 @@ def _upstreams() -> Iterator[Finding]:
             yield Finding("problem", about, f"the command {row.command} is not installed here", "Install it.")
             continue
         state = row.state
-        if state.state == UpstreamState.State.DOWN:
+        if state.state in (UpstreamState.State.DOWN, UpstreamState.State.RESTING):
             yield Finding(
                 "problem", about, _with_tail(state), f"Look at it in the admin, then: refresh_catalogue {row.slug}"
             )

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseError
+from django.db import connection
 
 from gateway.runtime import runtime
 from gateway.server.drain import Receive, Scope, Send, drain

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from msgspec import structs
+
 from mcphub.core.limits import Limits
 from mcphub.core.principal import KeyScope
 from policies.conditions import Evaluation, Failure, read_paths
@@ -116,7 +118,7 @@ def listings(ruleset: RuleSet, caller: CallRequest, targets: Iterable[Target]) -
     """`listing` for many targets of one caller, whose values are converted once; `caller.target` is not used."""
     evaluation = Evaluation(caller, ruleset.limits)
     for target in targets:
-        yield _listed(ruleset, evaluation, replace(caller, target=target))
+        yield _listed(ruleset, evaluation, structs.replace(caller, target=target))
 
 
 def _listed(ruleset: RuleSet, evaluation: Evaluation, request: CallRequest) -> Listing:
@@ -202,4 +204,6 @@ def _closed(target: Target, scope: KeyScope, switches: Switches) -> Gate | None:
 
 def in_scope(target: Target, scope: KeyScope) -> bool:
     """Whether a key narrowed to `scope` reaches the target; `tools` globs hold for names and URIs of every kind."""
+    if not scope.upstreams and not scope.tools:
+        return True
     return Globs.of(scope.upstreams).match(target.upstream) and Globs.of(scope.tools).match(target.name)

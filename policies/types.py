@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
 
+import msgspec
+
 from mcphub.core.principal import NO_ATTRIBUTES
 from upstreams.risk import Risk as Risk
 
@@ -65,15 +67,14 @@ class Target:
     risk: Risk
 
 
-@dataclass(frozen=True, slots=True)
-class CallRequest:
+class CallRequest(msgspec.Struct, frozen=True, eq=False):
     """Everything a decision depends on. `arguments` is called at most once, and only if a condition needs it."""
 
     target: Target
     roles: frozenset[str]
     application: str = ""
-    principal: Mapping[str, Any] = field(default_factory=lambda: NO_ATTRIBUTES)
-    client: Mapping[str, Any] = field(default_factory=lambda: NO_ATTRIBUTES)
+    principal: Mapping[str, Any] = NO_ATTRIBUTES
+    client: Mapping[str, Any] = NO_ATTRIBUTES
     arguments: Callable[[], Mapping[str, Any]] | None = None
 
 

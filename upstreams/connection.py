@@ -22,10 +22,14 @@ class LiveLink(Link, Protocol):
     def busy(self) -> bool:
         """Whether an exchange is under way."""
 
+    async def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
+        """Send a notification; a broken link shows on the next request."""
+
 
 Make = Callable[["Connection"], Awaitable[LiveLink]]
 Noticed = Callable[[str, str, Mapping[str, Any]], None]
 UPDATED: Final = "notifications/resources/updated"
+ROOTS_CHANGED: Final = "notifications/roots/list_changed"
 SEVERAL: Final = "*"
 LEVEL_S: Final = 5
 
@@ -143,6 +147,12 @@ class Connection:
         if is_lower(level, self.level):
             self.level = level
             await self._tell_level()
+
+    async def roots_changed(self) -> None:
+        """Tell the upstream, if it was told that there are roots."""
+        link = self.live
+        if link is not None and link.ended is None and link.facts.era == "handshake" and "roots" in self.capabilities:
+            await link.notify(ROOTS_CHANGED)
 
     async def _tell_level(self) -> None:
         link = self.live

@@ -1,7 +1,7 @@
 """All live connections of this process to upstreams; the only way to call one."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from mcphub.core import aio
@@ -21,6 +21,7 @@ class Connections:
     def __init__(self, means: Means, book: Book, fleet: Fleet | None = None) -> None:
         self.on_notice: Callable[[str, str, str, Mapping[str, Any]], None] = _no_notice
         self.on_catalogue_changed: Callable[[str], None] = _no_change
+        self.on_return: Callable[[UpstreamSpec], None] = _no_return
         self._means = means
         self._book = book
         self._fleet = fleet
@@ -50,6 +51,7 @@ class Connections:
     def set_specs(self, specs: Iterable[UpstreamSpec]) -> None:
         """The enabled upstreams from now on: new ones start, changed ones change over, missing ones stop."""
         wanted = {spec.id: spec for spec in specs}
+        back = self._removed & wanted.keys()
         self._removed = (self._removed | self._keepers.keys()) - wanted.keys()
         for upstream_id in self._keepers.keys() - wanted.keys():
             self._retire(self._keepers.pop(upstream_id), gone=True)
@@ -57,8 +59,10 @@ class Connections:
                 self._fleet.dropped(upstream_id)
         for spec in wanted.values():
             self._adopt(spec)
+        for upstream_id in back:
+            self.on_return(wanted[upstream_id])
 
-    async def call(self, spec: UpstreamSpec, exchange: Exchange) -> Answer:
+    def call(self, spec: UpstreamSpec, exchange: Exchange) -> Awaitable[Answer]:
         """Send one exchange and wait for its answer.
 
         Raises `UpstreamError`, whose `outcome` says whether the call may have run. Cancelling the task
@@ -68,8 +72,8 @@ class Connections:
         if keeper is None or keeper.spec.revision < spec.revision:
             keeper = self._adopt(spec)
         if self._fleet is not None and not keeper.is_movable(exchange.client, exchange.holder):
-            return await self._fleet.call(keeper, exchange)
-        return await keeper.call(exchange)
+            return self._fleet.call(keeper, exchange)
+        return keeper.call(exchange)
 
     async def subscribe(
         self, spec: UpstreamSpec, client: ClientFacts, holder: str, uris: Collection[str]
@@ -98,6 +102,14 @@ class Connections:
             await self._fleet.lower(keeper, client, holder)
         elif keeper is not None:
             await keeper.lower(client, holder)
+
+    async def roots_changed(self, upstream_id: str, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream that the client's roots have changed, if its roots were declared there."""
+        keeper = self._keepers.get(upstream_id)
+        if keeper is not None and self._fleet is not None and not keeper.is_movable(client, holder):
+            await self._fleet.roots_changed(keeper, client, holder)
+        elif keeper is not None:
+            await keeper.roots_changed(client, holder)
 
     def facts(self, upstream_id: str) -> ServerFacts | None:
         """What the upstream said of itself when it was last connected; None before."""
@@ -160,7 +172,8 @@ class Connections:
     def _adopt(self, spec: UpstreamSpec) -> Keeper:
         keeper = self._keepers.get(spec.id)
         if keeper is not None and keeper.spec.revision >= spec.revision:
-            keeper.tune(spec)
+            if keeper.spec.revision == spec.revision:
+                keeper.tune(spec)
             return keeper
         if self._scan is None or spec.id in self._removed:
             raise Unreachable("The upstream has been stopped.")
@@ -211,6 +224,10 @@ class Connections:
 
 
 def _no_notice(upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
+    return None
+
+
+def _no_return(spec: UpstreamSpec) -> None:
     return None
 
 

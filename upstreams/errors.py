@@ -28,11 +28,22 @@ class UpstreamError(Exception):
         """Whether the same call may simply be made again later: it was not sent, and the cause passes by itself."""
         return self.passes and self.outcome == "not_sent"
 
+    def unsent(self, retry_after: float | None = None) -> "UpstreamError":
+        """The same trouble, notes and all, as it looks to a call that was not sent because of it."""
+        kind = Unreachable if isinstance(self, Lost) else type(self)
+        made = kind.__new__(kind, self.text)
+        made.__dict__.update(self.__dict__, outcome="not_sent", retry_after=retry_after)
+        return made
+
 
 class Unreachable(UpstreamError):
     reason = "unreachable"
     outcome = "not_sent"
     passes = True
+
+
+class LinkOver(Unreachable):
+    """The link had ended before the request was sent on it; another one may take it."""
 
 
 class Lost(UpstreamError):

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
 
-from mcphub.core import aio
+from mcphub.core import aio, clock
 from mcphub.core.packing import pack, unpack
-from mcphub.core.workers import AnswerLost, Line, NotTaken, Workers
+from mcphub.core.workers import AnswerLost, Leaving, Line, NotTaken, Workers
 from upstreams import forwarding
 from upstreams.errors import Lost, RpcError, Unreachable, UpstreamError
 from upstreams.forwarding import Moved
@@ -26,6 +26,7 @@ from upstreams.transports.envelope import offered
 from upstreams.types import Answer, ClientFacts, Exchange
 
 T = TypeVar("T")
+Kind = Literal["subscribe", "unsubscribe", "lower", "roots_changed"]
 
 EXCHANGE: Final = "upstream-exchange"
 NOTICE: Final = "upstream-notice"
@@ -35,8 +36,15 @@ UPDATED: Final = "notifications/resources/updated"
 RELEASE: Final = "holder-ended"
 RESTART: Final = "upstream-restart"
 FREED: Final = "leases-freed"
+ASKS: Final = 2
 LOOKS: Final = 6
 """How often, while a lease lasts, a worker looks whether one has become free."""
+
+HANDOVER_S: Final = 10
+"""How long a call waits for a worker that is leaving: longer than that one gives its own calls and children."""
+
+FREED_S: Final = 0.5
+"""After that long a worker looks by itself whether a lease is free, in seconds."""
 
 
 class Notice(msgspec.Struct):
@@ -49,9 +57,9 @@ class Notice(msgspec.Struct):
 
 
 class Wish(msgspec.Struct):
-    """What a worker wants to hear of over another one's connection."""
+    """What a worker wants of another one's connection besides exchanges."""
 
-    kind: Literal["subscribe", "unsubscribe", "lower"]
+    kind: Kind
     upstream: str
     client: ClientFacts
     holder: str
@@ -93,6 +101,7 @@ class Fleet:
         self._book = book
         self._look_s = lease_s / LOOKS
         self._look = asyncio.Event()
+        self._freed = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         self._here: Here | None = None
         self._watched: dict[Watched, tuple[ClientFacts, Counter[str]]] = {}
@@ -112,7 +121,7 @@ class Fleet:
         self._workers.hear(NOTICE, self._hear_notice)
         self._workers.hear(RELEASE, lambda _, holder: self._spawn_release(holder.decode()))
         self._workers.hear(RESTART, lambda _, upstream: here.restart(upstream.decode()))
-        self._workers.hear(FREED, lambda *_: self._look.set())
+        self._workers.hear(FREED, self._hear_freed)
         await self._owners.start()
         self._looking = aio.spawn(self._keep_looking(), name="look-for-free-leases")
 
@@ -170,9 +179,14 @@ class Fleet:
         with suppress(UpstreamError):
             await self._wish("lower", keeper, client, holder, ())
 
+    async def roots_changed(self, keeper: Keeper, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream of changed roots on the connection that declared them."""
+        with suppress(UpstreamError):
+            await self._wish("roots_changed", keeper, client, holder, ())
+
     async def _wish(
         self,
-        kind: Literal["subscribe", "unsubscribe", "lower"],
+        kind: Kind,
         keeper: Keeper,
         client: ClientFacts,
         holder: str,
@@ -195,21 +209,45 @@ class Fleet:
         here: Callable[[], Awaitable[T]],
         there: Callable[[str], Awaitable[T]],
     ) -> T:
-        """Do it where the connection is. What was certainly not done is tried at the next owner, if there is one."""
+        """Do it where the connection is. What was certainly not done is tried at the next owner, if there is one.
+
+        One that gave the connection up a moment ago may have it again: it is asked twice. One that says it is leaving
+        gives its leases up in a moment.
+        """
         key = _key(keeper.spec.id, holder)
-        tried: set[str] = set()
-        while (owner := await self._owner(keeper, holder)) not in tried:
+        asked: Counter[str] = Counter()
+        patience_ends = clock.monotonic() + HANDOVER_S
+        while asked[owner := await self._owner(keeper, holder)] < ASKS:
             if owner == self._owners.own:
                 return await here()
-            tried.add(owner)
+            asked[owner] += 1
             try:
                 return await there(owner)
-            except (NotTaken, Moved):
+            except Moved:
+                self._owners.forget(key)
+            except Leaving:
+                self._owners.forget(key)
+                if clock.monotonic() < patience_ends:
+                    asked[owner] = 0
+                    await self._some_freed()
+            except NotTaken:
+                asked[owner] = ASKS
                 await self._owners.doubt(key, owner)
             except AnswerLost:
                 self._owners.forget(key)
                 raise Lost("The process that holds the connection went away.") from None
         raise Unreachable("The process that holds the connection does not answer.")
+
+    async def _some_freed(self) -> None:
+        """Wait until a worker has given its leases up, or for a moment."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FREED_S):
+                await self._freed.wait()
+
+    def _hear_freed(self, _worker: str, _body: bytes) -> None:
+        self._look.set()
+        self._freed.set()
+        self._freed = asyncio.Event()
 
     def noticed(self, keeper: Keeper, holder: str, method: str, params: Mapping[str, Any]) -> None:
         """Tell the others of a notification that only the owner of a connection receives."""
@@ -226,7 +264,9 @@ class Fleet:
         self._workers.tell_all(RESTART, upstream_id.encode())
 
     def dropped(self, upstream_id: str) -> None:
-        """The upstream was switched off or removed."""
+        """The upstream was switched off or removed; who wants to watch it again when it is back says so."""
+        for watched in [each for each in self._watched if each[0] == upstream_id]:
+            del self._watched[watched]
         keys = [key for key in self._owners.held() if key.startswith(f"{upstream_id}/")]
         aio.spawn(self._owners.release(keys), name="release-leases")
 
@@ -325,11 +365,10 @@ class Fleet:
 
     async def _release_idle(self) -> None:
         """End what nobody used for long, and give up leases behind which no connection is left."""
-        used: set[str] = set()
         for keeper in self.here.keepers():
             if not keeper.running:
                 await keeper.tidy()
-            used |= {_key(keeper.spec.id, holder) for holder in {"", *keeper.holders()}}
+        used = {_key(keeper.spec.id, holder) for keeper in self.here.keepers() for holder in {"", *keeper.holders()}}
         await self._owners.release(self._owners.held() - used)
 
 
@@ -346,6 +385,8 @@ async def _granted(keeper: Keeper, wish: Wish) -> Mapping[str, RpcError]:
         return await keeper.subscribe(wish.client, wish.holder, wish.uris)
     if wish.kind == "unsubscribe":
         await keeper.unsubscribe(wish.client, wish.holder, wish.uris)
-    else:
+    elif wish.kind == "lower":
         await keeper.lower(wish.client, wish.holder)
+    else:
+        await keeper.roots_changed(wish.client, wish.holder)
     return {}

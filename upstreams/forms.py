@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
 
 from django import forms
 from django.conf import settings
@@ -18,7 +19,7 @@ from upstreams.models import TransportChoice, Upstream
 from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
 from upstreams.serversfile import host_and_port, pair_fault, url_fault
-from upstreams.variables import BUILT_IN, fill, required_names
+from upstreams.variables import BUILT_IN, IN_ARGV, fill, required_names, secrets_in
 
 SECRETS: Final = ("headers", "env", "variables")
 
@@ -162,6 +163,11 @@ class UpstreamForm(OneOrgForm):
             field = f"secret_{name}"
             if field not in cleaned:
                 continue
+            if kept := [
+                key for key, value in cleaned[field].items() if value is None and self._goes_elsewhere(cleaned)
+            ]:
+                self.add_error(field, f"The address changed: enter the value of {', '.join(kept)} again.")
+                continue
             try:
                 pairs = with_stored(cleaned[field], self._stored(name))
             except forms.ValidationError as error:
@@ -171,6 +177,14 @@ class UpstreamForm(OneOrgForm):
                 if fault := pair_fault(name, key, value):
                     self.add_error(field, f"{fault[:1].upper()}{fault[1:]}.")
             cleaned[field] = pairs
+
+    def _goes_elsewhere(self, cleaned: Mapping[str, Any]) -> bool:
+        """Whether stored secrets would go to another place than the one that they were given for.
+
+        Who may not read them could send them to a place of their own.
+        """
+        before, now = self.instance.url if not self.instance._state.adding else "", cleaned.get("url", "")
+        return bool(before and now) and _origin(before) != _origin(now)
 
     def _stored(self, name: str) -> Mapping[str, str]:
         try:
@@ -201,6 +215,9 @@ class UpstreamForm(OneOrgForm):
         unknown = [(field, name) for field in texts for name in required_names(texts[field]) if name not in known]
         for field, name in unknown:
             self.add_error(field, f"The variable ${{{name}}} is not defined.")
+        for field in ("command", "args"):
+            for name in secrets_in(texts[field], cleaned["secret_variables"]):
+                self.add_error(field, f"${{{name}}} is a secret: {IN_ARGV}.")
         return not unknown
 
     def _check_place(self, cleaned: dict[str, Any]) -> None:
@@ -251,3 +268,9 @@ class UpstreamForm(OneOrgForm):
         for name in SECRETS:
             if f"secret_{name}" in self.cleaned_data:
                 setattr(self.instance, name, self.cleaned_data[f"secret_{name}"])
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """Scheme, host and port as they are written, variables and all."""
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.lower()

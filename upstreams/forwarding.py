@@ -13,7 +13,7 @@ from mcphub.core import aio
 from mcphub.core.packing import pack, unpack
 from mcphub.core.workers import Line
 from upstreams import errors
-from upstreams.errors import Lost, RpcError, UpstreamError
+from upstreams.errors import RpcError, UpstreamError
 from upstreams.types import Answer, ClientFacts, Era, Exchange, Sink
 
 FAMILIES: Final[Mapping[str, type[UpstreamError]]] = {
@@ -43,6 +43,8 @@ class Ask(msgspec.Struct):
     call_id: str
     trace: Mapping[str, str]
     caller: str
+    log_level: str | None
+    param_headers: Mapping[str, str]
 
 
 class Note(msgspec.Struct, omit_defaults=True):
@@ -88,6 +90,8 @@ def asking(upstream: str, exchange: Exchange) -> bytes:
             exchange.call_id,
             exchange.trace,
             exchange.caller,
+            exchange.log_level,
+            exchange.param_headers,
         )
     )
 
@@ -185,6 +189,8 @@ async def served(run: Run, line: Line, body: bytes) -> bytes:
         ask.call_id,
         ask.trace,
         ask.caller,
+        ask.log_level,
+        ask.param_headers,
     )
     return msgspec.msgpack.encode(await _ended(run, ask.upstream, exchange))
 
@@ -196,7 +202,7 @@ async def _ended(run: Run, upstream: str, exchange: Exchange) -> End:
         return End()
     except UpstreamError as error:
         return End(
-            fault=type(error).__name__ if type(error).__name__ in FAMILIES else Lost.__name__,
+            fault=next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in FAMILIES),
             text=error.text,
             outcome=error.outcome,
             retry_after=error.retry_after,

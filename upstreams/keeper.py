@@ -4,21 +4,31 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from mcphub.core import aio, clock
-from upstreams.backoff import Breaker, unsent
+from upstreams.backoff import Breaker
 from upstreams.connection import Connection, LiveLink
-from upstreams.discovery import read_catalogue
-from upstreams.errors import Lost, RpcError, TimedOut, TlsFault, Unreachable, UpstreamError, UpstreamFailed
-from upstreams.probe import Means, Reach
-from upstreams.reports import Book, Report
+from upstreams.discovery import Ask, read_catalogue
+from upstreams.errors import (
+    LinkOver,
+    Lost,
+    ProtocolFault,
+    RpcError,
+    TimedOut,
+    TlsFault,
+    Unreachable,
+    UpstreamError,
+    UpstreamFailed,
+)
+from upstreams.probe import Known, Means, Reach
+from upstreams.reports import Book, Report, State
 from upstreams.transports.base import own
-from upstreams.transports.envelope import offered
+from upstreams.transports.envelope import offered, reader_of
 from upstreams.types import Answer, ClientFacts, Era, Exchange, ServerFacts, UpstreamSpec
 
 log = structlog.get_logger(__name__)
@@ -49,7 +59,7 @@ class Keeper:
     def __init__(self, spec: UpstreamSpec, means: Means, book: Book, listener: Listener) -> None:
         self.spec = spec
         self.facts: ServerFacts | None = None
-        self.breaker = Breaker(means.limits.backoff_max_s)
+        self.breaker = Breaker(means.limits)
         self._means = means
         self._book = book
         self._listener = listener
@@ -57,11 +67,12 @@ class Keeper:
         self._wake = asyncio.Event()
         self._refresh = True
         self._doubt = False
-        self._state: Literal["connecting", "up", "down"] = "connecting"
+        self._state: State = "connecting"
         self._fault = ""
         self._task: asyncio.Task[None] | None = None
         self._reach = Reach(spec, means)
         self._listed = False
+        self._other_era = False
 
     def start(self) -> None:
         """Connect at once and stay connected, in the one process that looks after the upstream."""
@@ -70,18 +81,22 @@ class Keeper:
     async def call(self, exchange: Exchange) -> Answer:
         """Send one exchange over its connection. Raises `UpstreamError`.
 
-        Sent a second time only if it may be and the connection broke under it.
+        Sent a second time only if it certainly was not sent, or if it may be and the connection broke under it.
         """
-        self.breaker.check()
+        self.breaker.admit()
         connection = self._connection(exchange.client, exchange.holder)
         try:
-            answer = await connection.request(exchange)
+            try:
+                answer = await connection.request(exchange)
+            except (LinkOver, Lost) as error:
+                if not (exchange.resend or isinstance(error, LinkOver)):
+                    raise
+                answer = await connection.request(exchange)
         except UpstreamError as error:
             self._failed(error)
-            if not (exchange.resend and error.reason == "lost"):
-                raise
-            answer = await connection.request(exchange)
+            raise
         if self._state != "up":
+            self._doubt = True
             self._wake.set()
         self.breaker.worked()
         return answer
@@ -129,7 +144,7 @@ class Keeper:
     async def subscribe(self, client: ClientFacts, holder: str, uris: Collection[str]) -> Mapping[str, RpcError]:
         """Watch resources on the connection of this client; the refusals. Raises `UpstreamError`."""
         if self.facts is None:
-            self.breaker.check()
+            self.breaker.spare()
             await self._connections[SHARED].link()
         return await self._connection(client, holder).subscribe(uris)
 
@@ -143,6 +158,11 @@ class Keeper:
         """Let log messages through that this client wants to hear, where it is connected already."""
         if (connection := self._connections.get(self._key(client, holder))) is not None:
             await connection.lower(client.log_level)
+
+    async def roots_changed(self, client: ClientFacts, holder: str) -> None:
+        """Tell the upstream so where it is connected for this client; elsewhere it will ask when it needs them."""
+        if (connection := self._connections.get(self._key(client, holder))) is not None:
+            await connection.roots_changed()
 
     def inherit(self, before: "Keeper") -> None:
         """Go on with what was watched under another revision."""
@@ -201,23 +221,37 @@ class Keeper:
         return self.facts.both or self.spec.transport == "stdio"
 
     async def _open(self, connection: Connection) -> LiveLink:
-        self.breaker.check()
-        era = self.facts.era if self.facts is not None else self.spec.era
+        self.breaker.spare()
         try:
             async with asyncio.timeout(self._means.limits.initialize_s):
                 link = await self._reach.open(
-                    era, connection.capabilities, connection, as_client=connection.as_client
+                    self._known_era, self._declared(connection), connection, as_client=connection.as_client
                 )
         except TimeoutError:
             error: UpstreamError = TimedOut("The upstream did not become ready in time.", outcome="not_sent")
         except UpstreamError as fault:
-            error = unsent(fault)
+            self._other_era = isinstance(fault, (UpstreamFailed, ProtocolFault))
+            error = fault if fault.outcome == "not_sent" else fault.unsent()
         else:
+            self._other_era = False
             self._learn(connection, link.facts)
             self.breaker.reached()
             return link
         self.breaker.failed(error)
         raise error
+
+    @property
+    def _known_era(self) -> Known:
+        """What to open in; "" = find out, as long as nobody knows or after a refusal: it may have changed."""
+        if self._other_era:
+            return ""
+        return self.facts.era if self.facts is not None else self.spec.era
+
+    def _declared(self, connection: Connection) -> Mapping[str, Any]:
+        """What the connection declares. Where nobody's calls run on the hub's own, that is what any client may."""
+        if connection.holder or self.spec.sharing == "shared":
+            return connection.capabilities
+        return reader_of(self.spec).capabilities
 
     def _learn(self, connection: Connection, said: ServerFacts) -> None:
         """Take over what the upstream says of itself; what it says in a client's era does not concern the others."""
@@ -227,10 +261,15 @@ class Keeper:
             self.facts = replace(self.facts, both=False)
 
     def _failed(self, error: UpstreamError) -> None:
-        if isinstance(error, COUNTS) and error.retry_after is None:
-            self.breaker.failed(error)
-            self._doubt = True
-            self._wake.set()
+        if not isinstance(error, COUNTS) or error.retry_after is not None:
+            self.breaker.undecided()
+            return
+        before = self.breaker.tripped
+        self.breaker.failed(error)
+        if self.breaker.tripped and not before:
+            log.warning("breaker_open", upstream=self.spec.slug, trouble=self.breaker.trouble)
+        self._doubt = True
+        self._wake.set()
 
     def _wake_up(self) -> None:
         self._wake.set()
@@ -269,6 +308,7 @@ class Keeper:
                 self._doubt = False
                 if error := await self._beat(shared):
                     return await self._down(error)
+                await self._tell_breaker(link)
                 await self._close_idle()
                 beat_at = self._after(self.spec.heartbeat_s)
             if self._refresh or now >= list_at:
@@ -297,8 +337,16 @@ class Keeper:
         except UpstreamError as error:
             return error
         self.breaker.reached()
-        await self._book.alive(self.spec.id)
         return None
+
+    async def _tell_breaker(self, link: LiveLink) -> None:
+        """Say how it is after a sign of life: well, or left alone because its calls fail all the same."""
+        state: State = "resting" if self.breaker.tripped else "up"
+        if state == self._state == "up":
+            await self._book.alive(self.spec.id)
+        elif state != self._state:
+            self._state = state
+            await self._book.report(self.spec.id, Report(state, link.facts, self.breaker.trouble))
 
     async def _down(self, error: UpstreamError) -> None:
         """Say so in words, and drop the link so that the next one is new."""
@@ -316,16 +364,20 @@ class Keeper:
         await asyncio.sleep(DEBOUNCE_S if self._listed else 0)
         self._refresh = False
         try:
-            listing = await read_catalogue(shared.request, link.facts, self._means.limits)
+            listing = await read_catalogue(self._asking(shared), link.facts, self._means.limits)
         except UpstreamError as error:
             log.info("discovery_failed", upstream=self.spec.slug, error=error.text)
             await self._book.report(self.spec.id, Report("up", link.facts, error.text))
             return False
-        self._reach.learn(listing)
+        listing = self._reach.learn(listing, link.facts.era)
         self._listed = True
         if await self._book.catalogue(self.spec.id, "", listing):
             self._listener.catalogue_changed(self.spec.id)
         return True
+
+    def _asking(self, shared: Connection) -> Ask:
+        reader = reader_of(self.spec)
+        return lambda exchange: shared.request(replace(exchange, client=reader))
 
     async def tidy(self) -> None:
         """What is due now and then where another process looks after the upstream."""

@@ -164,6 +164,7 @@ class UpstreamState(models.Model):
         NEW = "new", "not tried yet"
         CONNECTING = "connecting", "connecting"
         UP = "up", "up"
+        RESTING = "resting", "left alone"
         DOWN = "down", "down"
         STOPPED = "stopped", "stopped"
 

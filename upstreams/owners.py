@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 import structlog
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 
 from mcphub.core import aio
 from mcphub.core.aio import in_thread
@@ -32,6 +32,7 @@ class Owners:
         self._has_ended = has_ended
         self._held: set[str] = set()
         self._elsewhere: dict[str, str] = {}
+        self._leaving: dict[str, asyncio.Event] = {}
         self._renewing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -58,6 +59,8 @@ class Owners:
             return self.own
         if (known := self._elsewhere.get(key)) is not None:
             return known
+        if (leaving := self._leaving.get(key)) is not None:
+            await leaving.wait()
         try:
             found = await in_thread(leases.take, key, self.own, self._lease_s)
         except DatabaseError as error:
@@ -103,10 +106,16 @@ class Owners:
         if not mine:
             return
         self._held -= mine
+        left = asyncio.Event()
+        self._leaving.update(dict.fromkeys(mine, left))
         try:
             await in_thread(leases.release, self.own, mine)
         except DatabaseError as error:
             log.warning("leases_not_released", error=type(error).__name__)
+        finally:
+            left.set()
+            for key in mine:
+                del self._leaving[key]
 
     async def _renew(self) -> None:
         while True:

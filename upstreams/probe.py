@@ -15,8 +15,10 @@ the client's era at once.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from mcphub.core.limits import Limits
 from upstreams.connection import LiveLink
@@ -82,10 +84,12 @@ class Reach:
             self._both = self._spec.sharing != "shared" and await opener.gives_sessions(endpoint)
         return self._both
 
-    def learn(self, listing: Listing) -> None:
-        """Take from the catalogue what calls need to know."""
-        if self._endpoint is not None:
-            self._endpoint.param_headers = opening.param_headers(listing.get("tool", ()))
+    def learn(self, listing: Listing, era: Era) -> Listing:
+        """Take from a catalogue what calls need to know; the catalogue without what cannot be called."""
+        if self._endpoint is None or era == "handshake":
+            return listing
+        self._endpoint.param_headers = opening.param_headers(listing.get("tool", ()))
+        return opening.usable(listing)
 
     async def close(self) -> None:
         """Release what the links shared."""

@@ -7,7 +7,9 @@ from typing import Any, Literal, Protocol
 
 from upstreams.types import ServerFacts
 
-State = Literal["connecting", "up", "down", "stopped"]
+State = Literal["connecting", "up", "resting", "down", "stopped"]
+"""`resting`: it answers, but its calls failed so often that the breaker lets only trials through."""
+
 Listing = Mapping[str, Sequence[dict[str, Any]]]
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 import structlog
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 
 from mcphub.core.aio import in_thread
 from upstreams import selectors, services

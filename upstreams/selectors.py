@@ -17,7 +17,7 @@ from upstreams.models import CatalogueEntry, Upstream, UpstreamState
 from upstreams.reports import Standing
 from upstreams.risk import Risk
 from upstreams.types import Era, ServerFacts, Transport, UpstreamSpec
-from upstreams.variables import UndefinedVariable, fill, mentioned_names
+from upstreams.variables import IN_ARGV, UndefinedVariable, fill, mentioned_names, secrets_in
 
 SWITCH_OF: Final[Mapping[str, str]] = {
     "elicitation": "may_elicit",
@@ -118,6 +118,8 @@ def spec_of(row: Upstream) -> UpstreamSpec:
 def _spec(row: Upstream) -> UpstreamSpec:
     limits = settings.HUB.limits
     values = variable_values(row)
+    for name in secrets_in((row.command, *row.args), values):
+        raise Unusable(f"The secret ${{{name}}} stands in its command: {IN_ARGV}.")
     return UpstreamSpec(
         id=str(row.pk),
         org_id=str(row.org_id),

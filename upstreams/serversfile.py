@@ -249,6 +249,9 @@ def _variables(reader: EntryReader, environment: Mapping[str, str]) -> dict[str,
         for name in variables.required_names([text]):
             if name not in known and name not in variables.BUILT_IN:
                 reader.fault(place, f"the variable ${{{name}}} is not defined")
+        if place.startswith(("command", "args")):
+            for name in variables.secrets_in([text], known):
+                reader.fault(place, f"${{{name}}} is a secret: {variables.IN_ARGV}")
         names = variables.mentioned_names([text])
         taken |= {name: known[name] for name in names if name in known and name not in variables.BUILT_IN}
     return taken

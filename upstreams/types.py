@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+import msgspec
+
 from upstreams.errors import RpcError
 
 Era = Literal["handshake", "modern"]
@@ -48,15 +50,14 @@ class UpstreamSpec:
     withheld: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFacts:
+class ClientFacts(msgspec.Struct, frozen=True):
     """What this client declared, already narrowed by policy: the most that an upstream may be offered.
 
     `era` is the one that it speaks; the hub's own requests count as modern.
     """
 
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
-    info: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = {}
+    info: Mapping[str, Any] = {}
     log_level: str = ""
     era: Era = "modern"
 
@@ -71,32 +72,32 @@ class Sink(Protocol):
         """A request of the upstream to the client whose call caused it (sampling, elicitation, roots)."""
 
 
-@dataclass(slots=True, eq=False)
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One request to an upstream, in the upstream's own names. The connection mints its JSON-RPC id.
 
     `params` carries no reserved `_meta` keys and no progress token; the connection adds what the
     upstream's era needs. `holder` is the sharing scope: "" (shared), a principal id, or a session id.
     `resend` marks what may be sent twice: lists, reads, and tools that the operator marked idempotent.
     `caller` is the principal's id, "" for the hub's own requests; `log_level` the least severe log message that the
-    sink takes, "" for whatever is sent, None for none.
+    sink takes, "" for whatever is sent, None for none. `param_headers` are `Mcp-Param-*` headers of the client, names
+    in lower case; a modern upstream gets those that the hub does not make itself from the arguments.
     """
 
     method: str
     params: dict[str, Any]
     sink: Sink
-    client: ClientFacts = field(default_factory=ClientFacts)
+    client: ClientFacts = ClientFacts()
     holder: str = ""
     progress: bool = False
     resend: bool = False
     call_id: str = ""
-    trace: Mapping[str, str] = field(default_factory=dict)
+    trace: Mapping[str, str] = {}
     caller: str = ""
     log_level: str | None = None
+    param_headers: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What came back: `result` is the untouched JSON text of the result object, unless `error` is set."""
 
     era: Era
@@ -104,8 +105,7 @@ class Answer:
     error: RpcError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
+class ServerFacts(msgspec.Struct, frozen=True):
     """What an upstream said of itself when the connection was made (initialize or server/discover).
 
     `sessionless`: it keeps nothing between requests that belongs to one connection, so that every web
@@ -114,8 +114,8 @@ class ServerFacts:
 
     era: Era
     revision: str
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
-    info: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = {}
+    info: Mapping[str, Any] = {}
     instructions: str = ""
     sessionless: bool = False
     both: bool = False

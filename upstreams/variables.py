@@ -7,9 +7,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from audit.redaction import Redactor
+
 BUILT_IN: Final = ("HOME", "DATA_DIR")
 NAME: Final = re.compile(r"\A[A-Za-z_][A-Za-z0-9_]*\Z")
 
+PLACES: Final = ("file", "path", "dir", "folder")
+IN_ARGV: Final = "every process of the machine can read it there; pass it as a variable of the environment"
+"""Why a secret may not stand in a command or its arguments, and what to do."""
+
+_SECRETS: Final = Redactor()
 _REFERENCE: Final = re.compile(r"(?P<escape>\\)?\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
 
@@ -32,6 +39,17 @@ def mentioned_names(texts: Iterable[str]) -> tuple[str, ...]:
     """All names that `texts` refer to, with a default or without, each once."""
     found = (match for text in texts for match in _REFERENCE.finditer(text))
     return tuple(dict.fromkeys(match["name"] for match in found if not match["escape"]))
+
+
+def secrets_in(texts: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
+    """The names in `texts` whose variables are secrets, by their name or the shape of their value."""
+    return tuple(name for name in mentioned_names(texts) if _is_secret(name, values.get(name, "")))
+
+
+def _is_secret(name: str, value: str) -> bool:
+    plain: int | str = int(value) if value.isdecimal() else value
+    named_so = _SECRETS.is_secret(name, plain) and not name.lower().endswith(PLACES)
+    return named_so or _SECRETS.text(value) != value
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

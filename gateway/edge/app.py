@@ -75,6 +75,11 @@ class EdgeApp:
         """How many responses are under way, open streams included."""
         return self._pulse.under_way()
 
+    @property
+    def open_streams(self) -> int:
+        """How many long-lived streams and connections clients hold here."""
+        return self._places.taken
+
     @staticmethod
     def serves(path: str) -> bool:
         """Whether `path` is an MCP endpoint by its syntax."""

@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote
 
 from gateway.edge.config import EdgeConfig
 from gateway.types import Credentials, Route
@@ -35,6 +36,6 @@ def _password(encoded: bytes) -> str:
 
 def challenge(config: EdgeConfig, route: Route, base_url: str, presented: bool) -> bytes:
     """`WWW-Authenticate` for a 401 (RFC 9728 section 5.1, RFC 6750 section 3)."""
-    metadata = f"{base_url}/.well-known/oauth-protected-resource{config.path_prefix}{route.path}"
+    metadata = f"{base_url}/.well-known/oauth-protected-resource{quote(config.path_prefix + route.path)}"
     error = 'error="invalid_token", ' if presented else ""
     return f'Bearer {error}resource_metadata="{metadata}"'.encode("latin-1", "replace")

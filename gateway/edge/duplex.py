@@ -7,11 +7,12 @@ from typing import Any
 
 import structlog
 
+from gateway.edge.failing import error_text
 from gateway.edge.handshake import HandshakeEra
 from gateway.edge.incoming import Caller
 from gateway.edge.line import Line
 from gateway.eras.handshake import batch_text, split_batch
-from gateway.eras.jsonrpc import error_text, id_text, kind_of
+from gateway.eras.jsonrpc import id_text, kind_of
 from gateway.errors import INVALID_REQUEST, RATE_LIMITED, Refused, refused
 from gateway.server.drain import drain
 from gateway.sessions import LiveSession

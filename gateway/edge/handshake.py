@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Final
 
 from gateway.edge.asks import Asks
+from gateway.edge.failing import error_text
 from gateway.edge.incoming import Caller, Incoming
 from gateway.edge.line import Line
 from gateway.edge.listening import Listening
@@ -13,7 +14,7 @@ from gateway.edge.reply import Reply
 from gateway.edge.serving import serve
 from gateway.edge.trails import Trails
 from gateway.eras.handshake import batch_text, greeting, split_batch
-from gateway.eras.jsonrpc import error_text, id_text, kind_of
+from gateway.eras.jsonrpc import id_text, kind_of
 from gateway.eras.meta import take_asides
 from gateway.eras.methods import ONLY_IN
 from gateway.errors import INVALID_REQUEST, METHOD_NOT_FOUND, Refused, refused

@@ -1,9 +1,10 @@
 """Who was let in, and one HTTP request of theirs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+import msgspec
 
 from gateway.edge.outlet import Outlet
 from gateway.errors import INVALID_REQUEST, refused
@@ -15,8 +16,7 @@ UTF8: Final = frozenset({"charset=utf-8", 'charset="utf-8"', "charset=utf8"})
 ANY_EVENTS: Final = frozenset({"*/*", "text/*", "text/event-stream"})
 
 
-@dataclass(slots=True, eq=False)
-class Caller:
+class Caller(msgspec.Struct, eq=False):
     """Who asks, where, and with which headers."""
 
     headers: Mapping[bytes, bytes]
@@ -26,8 +26,7 @@ class Caller:
     source: str
 
 
-@dataclass(slots=True, eq=False)
-class Incoming(Caller):
+class Incoming(Caller, eq=False):
     """One HTTP request, and where its answer goes."""
 
     outlet: Outlet

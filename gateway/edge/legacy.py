@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -115,7 +114,7 @@ class LegacyWire:
         duplex = self._open.get(posted.id)
         if duplex is None or not _same(duplex.caller, posted):
             raise _unknown()
-        duplex.follow(replace(duplex.caller, principal=posted.principal))
+        duplex.follow(msgspec.structs.replace(duplex.caller, principal=posted.principal))
         await duplex.take(posted.message, posted.size)
 
 

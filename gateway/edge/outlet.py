@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.edge.failing import error_text
 from gateway.edge.pulse import Beating
 from gateway.edge.stream import KEEP_ALIVE, EventStream, Send, event_text
-from gateway.eras.jsonrpc import error_text
 from gateway.errors import Header, Refused
 from mcphub.core.aio import spawn
 from mcphub.core.limits import Limits

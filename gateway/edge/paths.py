@@ -10,6 +10,9 @@ from mcphub.core.names import RESERVED
 
 _UPSTREAM: Final = r"[^/\x00-\x1f\x7f]{1,128}"
 _NAMED: Final = rf"/(?!(?:{'|'.join(sorted(RESERVED))})/)(?P<upstream>{_UPSTREAM})"
+LONGEST: Final = 512
+"""Characters; no endpoint has a longer path, and none is remembered."""
+
 _FORMS: Final = tuple(
     re.compile(form)
     for form in (
@@ -23,13 +26,17 @@ _FORMS: Final = tuple(
 )
 
 
-@lru_cache(maxsize=4096)
 def parse(path: str) -> Route | None:
     """The endpoint at `path` (decoded), or None when the path is none. One trailing slash is ignored.
 
     An upstream part may be a slug or the name that it had in an imported file. The two paths of HTTP+SSE are one
     endpoint, named by the one that its clients are given.
     """
+    return _parsed(path) if len(path) <= LONGEST else None
+
+
+@lru_cache(maxsize=4096)
+def _parsed(path: str) -> Route | None:
     own = path.removesuffix("/")
     for form in _FORMS:
         if found := form.fullmatch(own):

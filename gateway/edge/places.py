@@ -18,6 +18,11 @@ class Places:
         self._taken: Counter[str] = Counter()
         self._total = 0
 
+    @property
+    def taken(self) -> int:
+        """How many streams are open."""
+        return self._total
+
     @contextmanager
     def hold(self, principal_id: str) -> Iterator[None]:
         """A place for the length of a stream. Raises `Refused`: 429 when this principal has its share, else 503."""

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.edge.asks import Asks, Told
+from gateway.edge.failing import error_text
 from gateway.edge.line import Line
-from gateway.eras.jsonrpc import Id, error_text, id_text, notification_text, request_text, result_text
+from gateway.eras.jsonrpc import Id, id_text, notification_text, request_text, result_text
 from gateway.errors import (
     INTERNAL_ERROR,
     METHOD_NOT_FOUND,

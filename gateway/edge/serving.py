@@ -10,6 +10,8 @@ from gateway.errors import INVALID_REQUEST, Refused
 from gateway.types import GatewayCore, NotFound, Request, Unauthenticated, Unavailable
 from upstreams.errors import RpcError
 
+METHOD_CHARS = 80
+
 log = structlog.get_logger(__name__)
 
 
@@ -32,7 +34,7 @@ async def serve(core: GatewayCore, request: Request, reply: Reply) -> None:
         reply.outlet.headers += tuple(refused.headers)
         reply.error(refused.error, refused.status)
     except Exception:  # the top of a request: the client gets an answer, the log the reason
-        log.exception("request_failed", method=request.method)
+        log.exception("request_failed", method=request.method[:METHOD_CHARS])
     finally:
         if reply.cancelled and reply.task is not None:
             reply.task.uncancel()

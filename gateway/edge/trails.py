@@ -157,9 +157,9 @@ class Trails:
         missed = None if trail is None else trail.since(number)
         return None if trail is None or missed is None else (trail, missed)
 
-    def forget(self, session: SessionRef) -> None:
+    def forget(self, session_id: str) -> None:
         """The session has ended."""
-        for token in [*self._of.get(session.id, ())]:
+        for token in [*self._of.get(session_id, ())]:
             self._drop(token)
 
     def tidy(self) -> None:

@@ -7,12 +7,12 @@ import structlog
 
 from gateway.edge.body import Receive
 from gateway.edge.duplex import Duplex
+from gateway.edge.failing import error_text
 from gateway.edge.handshake import HandshakeEra
 from gateway.edge.incoming import Caller
 from gateway.edge.pulse import Beating, Pulse
 from gateway.edge.serving import still_allowed
 from gateway.edge.stream import Queue, Send
-from gateway.eras.jsonrpc import error_text
 from gateway.errors import PARSE_ERROR, Header, Refused
 from gateway.server.drain import drain
 from gateway.types import GatewayCore, Unavailable

@@ -43,7 +43,7 @@ def _response(message: Mapping[str, Any]) -> Kind:
 
 def is_id(value: Any) -> bool:
     """Whether `value` may be a request id in MCP: a string or an integer, never null."""
-    return isinstance(value, str | int) and not isinstance(value, bool)
+    return type(value) is str or type(value) is int
 
 
 def same_id(one: Any, other: Any) -> bool:

@@ -5,9 +5,9 @@ form: over the raw headers of ASGI, without a copy.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from mcp.shared.inbound import decode_header_value
 
 from gateway.eras.levels import LOG_LEVELS
@@ -32,8 +32,7 @@ HANDSHAKE_HEADERS: Final = frozenset(revision.encode() for revision in HANDSHAKE
 NOBODY: Final[Mapping[str, Any]] = {}
 
 
-@dataclass(slots=True)
-class Envelope:
+class Envelope(msgspec.Struct):
     """What a modern request says beside its parameters."""
 
     client: ClientFacts

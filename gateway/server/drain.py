@@ -14,7 +14,7 @@ import structlog
 from django.conf import settings
 
 from gateway.eras.jsonrpc import error_text
-from gateway.errors import unavailable
+from gateway.failures import ENDING, rpc_error
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -60,26 +60,30 @@ class Drain:
             elif _is_news_stream(scope):
                 await self._stream(app, scope, receive, send)
             else:
-                await self._call(app, scope, receive, send)
+                self.in_flight += 1
+                try:
+                    await app(scope, receive, sliced(send))
+                finally:
+                    self._landed()
 
         return guarded
 
-    async def _call(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
-        self.in_flight += 1
-        try:
-            await app(scope, receive, sliced(send))
-        finally:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self._idle.set()
+    def _landed(self) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._idle.set()
 
     async def _socket(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         """Its application ends it after what is under way once `refusing` is set."""
         if self.refusing.is_set():
             await receive()
             await send({"type": "websocket.close", "code": 1001})
-        else:
-            await self._call(app, scope, receive, send)
+            return
+        self.in_flight += 1
+        try:
+            await app(scope, receive, send)
+        finally:
+            self._landed()
 
     async def _stream(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         self._streams += 1
@@ -164,7 +168,7 @@ async def _send_slices(send: Send, message: Message) -> None:
 
 async def refuse(send: Send) -> None:
     """Answer 503 with `Retry-After` and a JSON-RPC error: the hub is going down."""
-    body = error_text(b"null", unavailable("draining", "The hub is shutting down."))
+    body = error_text(b"null", rpc_error(ENDING))
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from typing import Final
@@ -34,6 +35,7 @@ class Supervisor:
         self._signal: signal.Signals | None = None
         self._proved = False
         self._lifeline: Final = os.pipe()
+        self._counts: Final = tempfile.TemporaryDirectory(prefix="mcphub-metrics-")
 
     def run(self) -> int:
         """The exit code: 0 when a signal ended it and every worker drained."""
@@ -47,11 +49,13 @@ class Supervisor:
             code = self._replace_dead()
         if code:
             self._pass_on(signal.SIGTERM, None)
-        return max([code, *(worker.wait() for worker in self._workers)], key=abs)
+        with self._counts:
+            return max([code, *(worker.wait() for worker in self._workers)], key=abs)
 
     def _start(self) -> None:
         handed_on = (self._socket.fileno(), self._lifeline[0])
         environment = {**os.environ, SOCKET_VARIABLE: "{}:{}".format(*handed_on)}
+        environment["PROMETHEUS_MULTIPROC_DIR"] = self._counts.name
         worker = subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environment, pass_fds=handed_on)
         self._workers[worker] = time.monotonic()
 

@@ -1,14 +1,17 @@
 """`serve`: uvicorn on uvloop and httptools, with the limits that it lacks and a drain without losses."""
 
 import asyncio
+from functools import lru_cache
 from types import FrameType
 from typing import Any, Final, Literal
+from urllib.parse import unquote
 
 import httptools
 import uvicorn
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.server.cycle import Cycle
 from gateway.server.deadline import Deadline
 from gateway.server.doors import Doors
 from gateway.server.drain import App, Drain
@@ -18,10 +21,19 @@ from mcphub.core.limits import Limits
 
 KEEP_ALIVE_S: Final = 75
 FLUSH_S: Final = 3
+USUAL_URL: Final = 256
 VERSIONS: Final = frozenset({"1.0", "1.1"})
 SLASH: Final = ord("/")
 WHITESPACE: Final = b" \t"
 """Not part of a value (RFC 9110 §5.5); the parser takes it away before the value only."""
+
+
+@lru_cache(maxsize=256)
+def split_url(url: bytes) -> tuple[str, bytes, bytes]:
+    """Path, raw path and query of a request's target. Raises `HttpParserInvalidURLError`."""
+    parts = httptools.parse_url(url)
+    path = parts.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parts.path, parts.query or b""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -32,10 +44,12 @@ class LimitedProtocol(HttpToolsProtocol):
     """
 
     limits: Limits
+    cycle: Cycle
     doors: Doors
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.said: Final = asyncio.Event()
         self._stage: Literal["idle", "head", "body"] = "idle"
         self._handed_on = False
         self._source = ""
@@ -43,7 +57,6 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_known_small = True
         self._trailer_bytes = 0
         self._body_bytes = 0
-        self._declared_bytes = 0
         self._refused = False
         self._dropped = 0
         self._idle_since = 0.0
@@ -113,34 +126,22 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self._refused:
             self._stage = "head"
             self._handed_on = False
-            self._declared_bytes = 0
             self._trailer_bytes = 0
             if len(self.pipeline) >= self.limits.connection_requests:
                 self._refuse(429)
             super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """As the base does, in one step, because it is called eight times for each request."""
-        if self._refused:
-            return
+        """Called eight times for each request: what single headers mean is looked at when all are there."""
         if self._stage == "body":
             self._trailer(name, value)
-            return
-        name, value = name.lower(), value.rstrip(WHITESPACE)
-        if name == b"content-length":
-            self._declared_bytes = int(value)
-        elif name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        elif name == b"transfer-encoding" and value.lower() != b"chunked":
-            self._refuse(501)
-        elif b"_" in name:
-            return  # an application may take it for the header with "-", which a proxy in front would have seen
-        self.headers.append((name, value))
+        else:
+            self.headers.append((name.lower(), value.rstrip(WHITESPACE)))
 
     def _trailer(self, name: bytes, value: bytes) -> None:
         """Nothing here reads trailers, and no header may come after the body (RFC 9110 section 6.5.1)."""
         self._trailer_bytes += len(name) + len(value)
-        if self._trailer_bytes > self.limits.header_bytes:
+        if self._trailer_bytes > self.limits.header_bytes and not self._refused:
             self._refuse(431)
 
     def on_headers_complete(self) -> None:
@@ -153,23 +154,53 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         if self.parser.should_upgrade() and not self._should_upgrade():
             return
-        super().on_headers_complete()
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        if not self.parser.should_upgrade():
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        """As the base does, with a leaner cycle and without its limit of concurrency, which nobody sets."""
+        version = self.parser.get_http_version()
+        path, raw_path, query = split_url(self.url) if len(self.url) <= USUAL_URL else split_url.__wrapped__(self.url)
+        scope: Any = self.scope
+        scope["http_version"] = version
+        scope["path"], scope["raw_path"], scope["query_string"] = path, raw_path, query
+        before = self.cycle
+        self.cycle = Cycle(self, version != "1.0" and self.parser.should_keep_alive())
         self._handed_on = True
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def _fault(self) -> int:
         """The status with which to refuse a request for its head; 0 when there is nothing against it."""
         if len(self.headers) > self.limits.headers or self._is_head_too_large():
             return 431
-        if self._declared_bytes > self.limits.body_bytes:
+        headers = dict(self.headers)
+        if int(headers.get(b"content-length", 0)) > self.limits.body_bytes:
             return 413
+        if b"transfer-encoding" in headers and not self._is_only_chunked():
+            return 501
+        if b"_" in b"".join(headers):
+            self._drop_ambiguous()
+        self.expect_100_continue = headers.get(b"expect", b"").lower() == b"100-continue"
         version = self.parser.get_http_version()
         if version not in VERSIONS:
             return 505
-        if version == "1.0" and any(name == b"transfer-encoding" for name, _ in self.headers):
+        if version == "1.0" and b"transfer-encoding" in headers:
             return 400
         if self.parser.should_upgrade() and self._should_upgrade() and self.parser.get_method() != b"GET":
             return 400
         return 0 if self.url[0] == SLASH and b"#" not in self.url else self._absolute()
+
+    def _is_only_chunked(self) -> bool:
+        return all(value.lower() == b"chunked" for name, value in self.headers if name == b"transfer-encoding")
+
+    def _drop_ambiguous(self) -> None:
+        """An application may take a name with "_" for the one with "-", which a proxy in front would have seen."""
+        self.headers[:] = [header for header in self.headers if b"_" not in header[0]]
 
     def _is_head_too_large(self) -> bool:
         if self._is_known_small:
@@ -190,14 +221,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body_bytes += len(body)
         if self._body_bytes > self.limits.body_bytes:
             self._refuse(413)
-        else:
-            super().on_body(body)
+        elif self._handed_on and not self.cycle.response_complete:
+            self.cycle.take(body)
 
     def on_message_complete(self) -> None:
         if not self._refused:
             self._stage = "idle"
-            if self._handed_on:
-                super().on_message_complete()
+            if self._handed_on and not self.cycle.response_complete:
+                self.cycle.end()
 
     def on_response_complete(self) -> None:
         """As the base does, but for the timer of an idle connection: one that looks again, not one a request."""

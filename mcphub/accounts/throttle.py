@@ -4,7 +4,6 @@ An attempt is counted before it is judged, so that many at once gain nothing, an
 The count lies in the database: it holds over processes and restarts, and nobody's typed text is kept.
 """
 
-import ipaddress
 import math
 from datetime import timedelta
 from typing import Final
@@ -15,9 +14,9 @@ from django.db.models import Count, Min
 from mcphub.accounts.models import SignInFailure, normal_email
 from mcphub.core.clock import now
 from mcphub.core.keyring import keyring
+from mcphub.core.peer import neighbourhood
 
 PURPOSE: Final = "sign-in-throttle"
-IPV6_NEIGHBOURS: Final = 64
 
 
 class Throttled(Exception):
@@ -34,7 +33,7 @@ def begin(source: str, email: str) -> list[int]:
     at = now()
     window = timedelta(seconds=limits.sign_in_window_s)
     SignInFailure.objects.filter(at__lt=at - window).delete()
-    subjects = (_subject("source", _neighbourhood(source)), _subject("email", normal_email(email)))
+    subjects = (_subject("source", neighbourhood(source)), _subject("email", normal_email(email)))
     marks = [SignInFailure.objects.create(subject=subject, at=at).pk for subject in subjects]
     counts = SignInFailure.objects.filter(subject__in=subjects, at__gte=at - window)
     full = [
@@ -51,17 +50,6 @@ def begin(source: str, email: str) -> list[int]:
 def succeed(marks: list[int]) -> None:
     """Strike out an attempt."""
     SignInFailure.objects.filter(pk__in=marks).delete()
-
-
-def _neighbourhood(source: str) -> str:
-    """The address, or for IPv6 its network: one household holds a whole /64."""
-    try:
-        address = ipaddress.ip_address(source)
-    except ValueError:
-        return source
-    if address.version == 4:
-        return source
-    return str(ipaddress.ip_network((address, IPV6_NEIGHBOURS), strict=False))
 
 
 def _subject(kind: str, text: str) -> str:

@@ -23,6 +23,13 @@ CLOUD_NOTICE_S: Final = 5
 POSTGRESQL: Final = ("postgresql", "postgres")
 DATABASE_FORMS: Final = "postgresql://user:password@host:port/name?pool_max=10, or sqlite:///path"
 
+SQLITE_S: Final = 5.0
+POSTGRESQL_S: Final = 1.5
+"""How long the request of a client may wait for the database, so that the refusal is out in 5 and 2 s (F27, F28)."""
+
+RECONNECT_S: Final = 1.0
+"""How long the pool tries again by itself. The next use begins anew: a database that is back is found soon."""
+
 
 class SettingsFault(Exception):
     """The settings cannot be used; `faults` names every fault with its place."""
@@ -271,8 +278,14 @@ def database(hub: HubSettings) -> dict[str, Any]:
         "USER": hub.database_user or unquote(url.username or ""),
         "PASSWORD": hub.database_password or unquote(url.password or ""),
         "CONN_MAX_AGE": 0,
-        "OPTIONS": {**options, "pool": pool, "connect_timeout": 2},
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 2, "tcp_user_timeout": 5_000, **options, "pool": pool},
     }
+
+
+def storage_s(hub: HubSettings) -> float:
+    """How many seconds a client's request may wait for the database."""
+    return POSTGRESQL_S if hub.database_url.startswith("postgres") else SQLITE_S
 
 
 def _is_database(text: str) -> bool:
@@ -290,7 +303,8 @@ def _pool(options: dict[str, str]) -> dict[str, float]:
     return {
         "min_size": int(options.pop("pool_min", 1)),
         "max_size": int(options.pop("pool_max", 10)),
-        "timeout": float(options.pop("pool_timeout", 2)),
+        "timeout": float(options.pop("pool_timeout", 1.25)),
+        "reconnect_timeout": RECONNECT_S,
     }
 
 

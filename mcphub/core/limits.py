@@ -32,6 +32,9 @@ class Limits:
     heartbeat_s: float = 30
     discovery_s: float = 300
     backoff_max_s: float = 60
+    unreachable_s: float = 2
+    breaker_failures: int = 5
+    breaker_s: float = 10
     sessions: int = 10_000
     principal_sessions: int = 20_000
     subscriptions: int = 1_000

@@ -13,6 +13,7 @@ import structlog
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MASK: Final = "•••"
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 SECRET_NAME: Final = re.compile(
     r"authorization|cookie|password|passwd|secret|token|api[-_]?key|private[-_]?key|credential", re.IGNORECASE
@@ -44,6 +45,17 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
             event[name] = MASK
         elif isinstance(value, str):
             event[name] = without_secrets(value)
+    return event
+
+
+def on_one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor for text: no value can end its line, begin another or steer a terminal.
+
+    Tracebacks keep their lines.
+    """
+    for name, value in event.items():
+        if isinstance(value, str) and name != "exception":
+            event[name] = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
     return event
 
 
@@ -84,6 +96,7 @@ def configure(options: Mapping[str, str]) -> None:
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
         redact,
+        *([on_one_line] if options["format"] == "text" else []),
         render,
     ]
     logging.config.dictConfig(

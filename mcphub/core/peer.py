@@ -7,6 +7,7 @@ from typing import Final
 from django.conf import settings
 from django.http import HttpRequest
 
+IPV6_NEIGHBOURS: Final = 64
 SCHEMES: Final = frozenset({"http", "https"})
 
 
@@ -58,6 +59,14 @@ def is_loopback(address: str) -> bool:
     """Whether `address` is this machine's own: 127.0.0.0/8, ::1 (also mapped) or the name `localhost`."""
     found = _parsed(address)
     return address == "localhost" if found is None else found.is_loopback
+
+
+def neighbourhood(address: str) -> str:
+    """Whom to count together: the address, or for IPv6 its network, for one household holds a whole /64."""
+    found = _parsed(address)
+    if found is None or found.version == 4:
+        return address
+    return str(ipaddress.ip_network((found, IPV6_NEIGHBOURS), strict=False))
 
 
 def _nobody(address: str) -> bool:

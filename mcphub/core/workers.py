@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -21,6 +22,7 @@ from mcphub.core import aio, clock
 from mcphub.core.presence import Presence
 
 ID_BYTES: Final = 8
+WORKER_ID: Final = re.compile(r"\A[0-9a-f]{16}\Z")
 BATCH_BYTES: Final = 1024 * 1024
 FLUSH_S: Final = 2
 
@@ -31,6 +33,10 @@ Kind = Literal["ask", "ack", "no", "go", "note", "said", "end", "lost", "off", "
 
 class NotTaken(Exception):
     """Nobody took the ask: it has certainly not been carried out."""
+
+
+class Leaving(NotTaken):
+    """The asked worker said so itself: it is about to stop, and somebody else will do what it did."""
 
 
 class AnswerLost(Exception):
@@ -61,6 +67,7 @@ class Frame(msgspec.Struct, array_like=True):
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
+_numbers: Final = msgspec.msgpack.Decoder(list[int])
 _frames: Final = msgspec.msgpack.Decoder(list[Frame])
 
 
@@ -88,7 +95,7 @@ class _Asked:
     line: Line
     taken: asyncio.Future[None]
     ended: asyncio.Future[bytes]
-    since: float
+    heard_at: float
 
 
 @dataclass(slots=True, eq=False)
@@ -130,7 +137,6 @@ class Workers:
         self._asked: dict[int, _Asked] = {}
         self._serving: dict[tuple[str, int], _Serving] = {}
         self._outboxes: defaultdict[str, _Outbox] = defaultdict(_Outbox)
-        self._heard_at: dict[str, float] = {}
         self._refusing = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -190,7 +196,7 @@ class Workers:
         number = next(self._numbers)
         if worker == self.own:
             return await self._ask_here(subject, body, use)
-        if self.has_ended(worker):
+        if self.alone or not WORKER_ID.match(worker) or self.has_ended(worker):
             raise NotTaken
         loop = asyncio.get_running_loop()
         line = Line(lambda said: self._send(worker, Frame("said", number, "", said)))
@@ -202,7 +208,7 @@ class Workers:
         try:
             async with asyncio.timeout(self._ack_s):
                 await asked.taken
-            asked.since = clock.monotonic()
+            asked.heard_at = clock.monotonic()
             self._send(worker, Frame("go", number))
             return await asked.ended
         except TimeoutError:
@@ -256,7 +262,6 @@ class Workers:
     def _received(self, sender: str, data: bytes) -> None:
         if sender == self.own:
             return
-        self._heard_at[sender] = clock.monotonic()
         for frame in _frames.decode(data):
             match frame.kind:
                 case "ask":
@@ -267,7 +272,7 @@ class Workers:
                     if (hearer := self._hearers.get(frame.subject)) is not None:
                         hearer(sender, frame.body)
                 case "beat":
-                    continue
+                    self._alive(sender, _numbers.decode(frame.body))
                 case _:
                     self._from_asked(sender, frame)
 
@@ -311,7 +316,7 @@ class Workers:
         if frame.kind == "ack":
             _settle(asked.taken, None)
         elif frame.kind == "no":
-            _fail(asked.taken, NotTaken())
+            _fail(asked.taken, Leaving())
         elif frame.kind == "note":
             asked.line.heard(frame.body)
         elif frame.kind == "end":
@@ -322,21 +327,37 @@ class Workers:
     # --- who is still there ----------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """While a line is open its asked side is heard of every now and then; silence, or its end, ends it."""
+        """While a line is open its asked side says so every now and then; silence, or its end, ends it.
+
+        What other lines say does not count: the end of this one may have been lost with Redis.
+        """
         while True:
             await asyncio.sleep(self._silent_s / 4)
             now = clock.monotonic()
-            for worker in {sender for sender, _ in self._serving}:
-                self._send(worker, Frame("beat"))
+            for worker, lines in self._lines().items():
+                self._send(worker, Frame("beat", 0, "", _encode(lines)))
             for key, serving in list(self._serving.items()):
                 if serving.task is None and now - serving.since > self._silent_s:
                     del self._serving[key]
             ended = {worker for worker in {asked.worker for asked in self._asked.values()} if self.has_ended(worker)}
             for asked in self._asked.values():
-                silent = now - max(asked.since, self._heard_at.get(asked.worker, 0)) > self._silent_s
-                if silent or asked.worker in ended:
+                if now - asked.heard_at > self._silent_s or asked.worker in ended:
                     _fail(asked.ended, AnswerLost())
-            self._heard_at = {worker: at for worker, at in self._heard_at.items() if now - at < self._silent_s}
+
+    def _lines(self) -> dict[str, list[int]]:
+        """The lines that are served here, by asker."""
+        lines: defaultdict[str, list[int]] = defaultdict(list)
+        for sender, number in self._serving:
+            lines[sender].append(number)
+        return lines
+
+    def _alive(self, sender: str, lines: Collection[int]) -> None:
+        """`sender` still serves these lines."""
+        now = clock.monotonic()
+        for number in lines:
+            asked = self._asked.get(number)
+            if asked is not None and asked.worker == sender:
+                asked.heard_at = now
 
     def _under_way(self) -> list[asyncio.Task[None]]:
         return [serving.task for serving in self._serving.values() if serving.task is not None]

@@ -18,7 +18,7 @@ from upstreams.models import UpstreamState
 from upstreams.selectors import UpstreamHealth, org_health
 
 State = UpstreamState.State
-PILLS: Final = {State.UP: "good", State.DOWN: "bad", State.CONNECTING: "warn"}
+PILLS: Final = {State.UP: "good", State.DOWN: "bad", State.RESTING: "bad", State.CONNECTING: "warn"}
 
 
 @dataclass(frozen=True, slots=True)

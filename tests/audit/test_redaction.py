@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from audit.redaction import MARK, Redactor, kept
+from audit.redaction import MARK, SECRET_SHAPES, SHORTEST_SHAPE, Redactor, kept
 
 pytestmark = pytest.mark.requirement("A3")
 
@@ -103,3 +105,16 @@ def test_huge_payload_is_not_even_parsed() -> None:
 
 def test_what_is_no_json_is_kept_as_redacted_text() -> None:
     assert json.loads(kept(b"token Bearer abcdefghijklmnop \xff", Redactor(), 4_096)) == f"token {MARK} \ufffd"
+
+
+SCRAPS = [
+    *SECRETS, "mcph", "sk", "ghr", "github", "_pat", "glpat", "npm", "hf", "e2b", "pypi", "xoxs", "shpat", "dop_v1",
+    "_", "-", "baſic", "BEARER", "\t", " ", "ya29.", "ASIA", "A" * 16, "://u:p@h", "?key=v", "&sig=v", "x" * 12,
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(SCRAPS)))
+def test_no_text_with_a_secret_is_taken_for_harmless(parts: list[str]) -> None:
+    text = "".join(parts)
+    if len(text) >= SHORTEST_SHAPE and SECRET_SHAPES.search(text):
+        assert Redactor().text(text) != text

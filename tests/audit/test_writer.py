@@ -119,6 +119,29 @@ def test_full_queue_refuses_at_once_and_drops_outcomes_with_a_count(an_event: Ma
     writer.stop()
 
 
+def test_full_queue_still_takes_the_outcomes_of_what_it_let_in(
+    faulty: tuple[Faulty, Writer], an_event: MakeEvent
+) -> None:
+    store, _ = faulty
+    writer = Writer(store, replace(Limits(), audit_queue_rows=3))
+    store.before = ["slow"]
+
+    async def crowd() -> None:
+        let_in = [asyncio.create_task(writer.record(an_event())) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(AuditUnavailable):
+            await writer.record(an_event())
+        for _ in range(4):
+            writer.record_soon(an_event(kind=Kind.OUTCOME))
+        store.go.set()
+        await asyncio.gather(*let_in)
+
+    asyncio.run(crowd())
+    assert writer.stop()
+    assert writer.dropped == 1
+    assert AuditEvent.objects.count() == 6
+
+
 def test_queue_is_bounded_in_bytes(an_event: MakeEvent) -> None:
     writer = Writer(store_for(connection.vendor, fsync=False), replace(Limits(), audit_queue_bytes=100_000))
     with pytest.raises(AuditUnavailable):

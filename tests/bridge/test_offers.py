@@ -203,3 +203,11 @@ def _forbid(hub: Hub) -> None:
 
 def _for_all(model: str, change: str) -> str:
     return f"from upstreams.models import {model}\nfor row in {model}.objects.all():\n row.{change}\n row.save()"
+
+
+async def test_an_upstream_asks_for_input_in_calls_only(asking_hub: Hub):
+    async with raw_client(asking_hub.mcp_url, asking_hub.key, "modern") as client:
+        greeting = {"ref": {"type": "ref/prompt", "name": "modern__greet"}, "argument": {"name": "who", "value": "A"}}
+        with pytest.raises(RpcFailed) as failed:
+            await client.request("completion/complete", greeting)
+    assert failed.value.error["data"]["mcphub/error"]["reason"] == "protocol"

@@ -1,15 +1,17 @@
 """A server asks in the middle of a call, in all four combinations of eras."""
 
+import asyncio
 from typing import Any, Final
 
 import pytest
 from mcp import Client
 from mcp_types import SamplingCapability, SamplingToolsCapability
 
-from tests.bridge.conftest import Person
+from tests.bridge.conftest import Person, marks_of
 from tests.harness.clients import BOTH_ERAS, Mode, python_client
 from tests.harness.hub import Hub
 from tests.harness.raw import ERAS, Era
+from tests.harness.waiting import until
 
 combinations: Final = [
     pytest.mark.parametrize("client", BOTH_ERAS),
@@ -23,16 +25,20 @@ def in_all_combinations(test: Any) -> Any:
     return pytest.mark.requirement("P5")(test)
 
 
-def connected(hub: Hub, mode: Mode, person: Person, **more: Any) -> Any:
+def connected(hub: Hub, mode: Mode, person: Person) -> Any:
+    return connected_at(hub.mcp_url, hub.key, mode, person)
+
+
+def connected_at(url: str, key: str, mode: Mode, person: Person) -> Any:
+    """A client at which `person` sits."""
     return python_client(
-        hub.mcp_url,
-        hub.key,
+        url,
+        key,
         mode,
         elicitation_callback=person.elicit,
         sampling_callback=person.sample,
         sampling_capabilities=SamplingCapability(tools=SamplingToolsCapability()),
         list_roots_callback=person.roots,
-        **more,
     )
 
 
@@ -84,3 +90,18 @@ async def test_a_prompt_asks_too(asking_hub: Hub, person: Person, client: Mode, 
     async with connected(asking_hub, client, person) as hub:
         found = await hub.get_prompt(f"{upstream}__greet")
     assert found.messages[0].content.text == "Greet answer to Whom?"  # type: ignore[union-attr]  # text by design
+
+
+@pytest.mark.requirement("P5")
+async def test_changed_roots_are_told_where_they_were_declared(asking_hub: Hub, person: Person):
+    async with connected(asking_hub, "legacy", person) as asked, connected(asking_hub, "legacy", Person()) as other:
+        await asked.call_tool("handshake__places", {})
+        await other.call_tool("handshake__capabilities", {})
+        before = marks_of(asking_hub).count("roots-changed")
+        await asked.send_roots_list_changed()
+        await asyncio.to_thread(until, "the news", lambda: marks_of(asking_hub).count("roots-changed") > before)
+    async with python_client(asking_hub.mcp_url, asking_hub.key, "legacy") as rootless:
+        await rootless.call_tool("handshake__capabilities", {})
+        await rootless.send_roots_list_changed()
+        await rootless.call_tool("handshake__capabilities", {})
+    assert marks_of(asking_hub).count("roots-changed") == before + 1

@@ -9,7 +9,7 @@ import pytest
 from channels.layers import InMemoryChannelLayer
 
 from mcphub.core.post import PIECE_BYTES, ChannelPost
-from mcphub.core.workers import AnswerLost, Line, NotTaken, Workers, new_worker_id
+from mcphub.core.workers import AnswerLost, Line, NotTaken, PostDown, Workers, new_worker_id
 
 Handler = Callable[[Line, bytes], Any]
 
@@ -31,7 +31,7 @@ async def workers(*handlers: Handler | None, silent_s: float = 5) -> AsyncIterat
     made = []
     for handler in handlers:
         own = new_worker_id()
-        each = Workers(own, ChannelPost(layer, own), ack_s=0.5, silent_s=silent_s)
+        each = Workers(own, Interrupted(layer, own), ack_s=0.5, silent_s=silent_s)
         if handler is not None:
             each.answer("it", handler)
         await each.start()
@@ -144,6 +144,47 @@ async def test_worker_that_falls_silent_is_given_up_and_one_that_works_on_is_not
         assert done == {asks[0]}
         assert isinstance(asks[0].exception(), AnswerLost)
         asks[1].cancel()
+
+
+class Interrupted(ChannelPost):
+    """A letter box that takes nothing while it is `down`."""
+
+    down = False
+
+    async def send(self, worker: str, data: bytes) -> None:
+        if self.down:
+            raise PostDown("down")
+        await super().send(worker, data)
+
+
+async def test_f31_an_ask_whose_end_was_lost_is_given_up_although_its_worker_goes_on_speaking() -> None:
+    go_on = {b"short": asyncio.Event(), b"long": asyncio.Event()}
+
+    async def work(line: Line, body: bytes) -> bytes:
+        line.say(b"began")
+        await go_on[body].wait()
+        return body
+
+    async with workers(None, work, silent_s=0.8) as (one, two):
+        began = [asyncio.Event(), asyncio.Event()]
+        short, long = (
+            asyncio.create_task(one.ask(two.own, "it", body, lambda line, event=event: _hear(line, event)))
+            for body, event in zip(go_on, began, strict=True)
+        )
+        for event in began:
+            await event.wait()
+        assert isinstance(two._post, Interrupted)
+        two._post.down = True
+        go_on[b"short"].set()
+        async with asyncio.timeout(5):
+            while len(two._serving) > 1 or two._outboxes:
+                await asyncio.sleep(0)
+        two._post.down = False
+        done, _ = await asyncio.wait({short, long}, timeout=4, return_when=asyncio.FIRST_COMPLETED)
+        assert done == {short}
+        assert isinstance(short.exception(), AnswerLost)
+        go_on[b"long"].set()
+        assert await asyncio.wait_for(long, 2) == b"long"
 
 
 def _hear(line: Line, began: asyncio.Event) -> None:

@@ -1,11 +1,11 @@
 """A hub in front of an upstream that misbehaves."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -19,13 +19,15 @@ HARD_S = 4
 
 
 @contextmanager
-def evil_upstream(folder: Path, speaks: Literal["handshake", "both"]) -> Iterator[tuple[Path, Truth]]:
-    """A running evil upstream: the servers file that names it `evil`, and its account."""
+def evil_upstream(
+    folder: Path, speaks: Literal["handshake", "both"], **others: Mapping[str, Any]
+) -> Iterator[tuple[Path, Truth]]:
+    """A running evil upstream: the servers file that names it `evil`, and its account; `others` are named too."""
     log, port = folder / "truth", free_port()
     command = [sys.executable, "-m", "tests.faults.evil_upstream", str(port), str(log), speaks]
     with listening(command, port, folder / "evil.log", {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}):
         url = f"http://127.0.0.1:{port}/mcp"
-        yield servers_file(folder / "servers.json", {"evil": {"url": url}}), Truth(log)
+        yield servers_file(folder / "servers.json", {"evil": {"url": url}, **others}), Truth(log)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,24 @@ async def wrong_id(call: Call) -> None:
     await call.respond(json.dumps({"jsonrpc": "2.0", "id": "not-yours", "result": {"content": []}}).encode())
 
 
+async def anothers_id(call: Call) -> None:
+    """The answer to the request that came before this one, which is under way (F05)."""
+    result = {"content": [{"type": "text", "text": "stolen"}]}
+    await call.respond(json.dumps({"jsonrpc": "2.0", "id": call.message["id"] - 1, "result": result}).encode())
+
+
+async def twice(call: Call) -> None:
+    """Two answers to one request, in a batch or (`stream`) as events (F05)."""
+    answers = [call.result({"content": [{"type": "text", "text": text}]}) for text in ("first", "second")]
+    if not call.arguments.get("stream"):
+        await call.respond(b"[" + b",".join(answers) + b"]")
+        return
+    call.begin(STREAM_TYPE)
+    for answer in answers:
+        await call.chunk(event(answer))
+    await call.chunk(b"")
+
+
 async def huge(call: Call) -> None:
     """`bytes` of text in one answer (F06)."""
     head, tail = call.result({"content": [{"type": "text", "text": "@"}]}).split(b"@")
@@ -157,7 +175,8 @@ async def status(call: Call) -> None:
 
 
 ACTS: Final[dict[str, Callable[[Call], Awaitable[None]]]] = {
-    act.__name__: act for act in (echo, die, hang, drip, garbage, wrong_id, huge, flood, bomb, cut, status)
+    act.__name__: act
+    for act in (echo, die, hang, drip, garbage, wrong_id, anothers_id, twice, huge, flood, bomb, cut, status)
 }
 
 

@@ -77,7 +77,7 @@ def record(hub: Hub) -> list[dict[str, Any]]:
 
     Read from the database itself, so that it works while the hub is down.
     """
-    url = hub.environment.get("MCPHUB_DATABASE_URL", "")
+    url = hub.environment.get("MCPHUB_DATABASE_URL", "").partition("?")[0]
     if url:
         with psycopg.connect(url, row_factory=dict_row) as connection:
             return connection.execute(EVENTS).fetchall()

@@ -26,8 +26,7 @@ CALLS = 500
 @pytest.mark.parametrize("install", INSTALLS)
 async def test_f24_killed_hub_has_recorded_every_call_that_an_upstream_saw(install: Install, tmp_path: Path):
     found = await killed(install, tmp_path, KILLS, CALLS)
-    assert found.faults == ()
-    assert found.calls >= CALLS
+    assert found.faults == (), found
 
 
 @pytest.fixture

@@ -1,14 +1,16 @@
-"""Resources that are switched off stay off however a client addresses them."""
+"""What a request means as a call: nothing is reached by another spelling, and nothing hidden shows."""
 
+import json
 from types import MappingProxyType
 
 import pytest
 
-from gateway.calls import Refused, resources_read
+from gateway.calls import READERS, Refused, resources_read
 from gateway.catalogue import Catalogue
 from gateway.router import Reach
 from gateway.snapshot import OrgSnapshot
 from mcphub.core.principal import OrgRef, Principal
+from policies.engine import RuleSet
 from tests.gateway.test_views import entry
 from tests.policies.build import rule, ruleset
 from upstreams.types import ClientFacts, UpstreamSpec
@@ -48,3 +50,91 @@ def test_switched_off_resource_or_template_cannot_be_read(alone: bool, prefix: s
 def test_its_neighbours_stay_readable(alone: bool, prefix: str, uri: str) -> None:
     call = resources_read({"uri": prefix + uri}, reach(alone=alone))
     assert (call.spec, call.params["uri"]) == (SPEC, uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "note://./closed",
+        "note://x/../closed",
+        "note://%63losed",
+        "NOTE://closed",
+        "note://closed/.",
+        "x:..\\closed",
+        "x://a/..",
+        "x://a b",
+        "x://a\x00",
+    ],
+)
+@pytest.mark.parametrize(("alone", "prefix"), ROUTES)
+def test_a_uri_that_a_server_would_resolve_to_another_one_is_unknown(alone: bool, prefix: str, uri: str) -> None:
+    with pytest.raises(Refused, match="Unknown resource"):
+        resources_read({"uri": prefix + uri}, reach(alone=alone))
+
+
+@pytest.mark.parametrize(
+    "uri", ["x://a%20b", "x://a/b..c", "x://a/.hidden", "x://a?next=../b", "file:///a%2Fb", "x:y"]
+)
+def test_a_uri_in_normal_form_is_not_in_the_way(uri: str) -> None:
+    assert resources_read({"uri": uri}, reach(alone=True)).params["uri"] == uri
+
+
+OPEN = ruleset(rule("allow", kinds=("tool", "prompt", "resource", "template")))
+CLOSED = ruleset()
+
+
+def tools(rules: RuleSet, **schema: object) -> Reach:
+    """One tool `go` and one prompt `say` of the upstream `a`."""
+    own = entry("a", "go", inputSchema=schema), entry("a", "say", "prompt")
+    by_id, by_slug = MappingProxyType({SPEC.id: SPEC}), MappingProxyType({SPEC.slug: SPEC})
+    snapshot = OrgSnapshot(ORG, 1, (), rules, by_id, by_slug, Catalogue(own), off=frozenset())
+    return Reach(snapshot, Principal("key:1", "service", "k", ORG, frozenset()), ClientFacts())
+
+
+@pytest.mark.parametrize("twin", ["Name", "NAME", "argumentſ", "Arguments", "URI", "Ref", "taskid", "_META"])
+@pytest.mark.parametrize("method", sorted(READERS))
+def test_a_member_that_some_parsers_take_for_the_decisive_one_is_refused(method: str, twin: str) -> None:
+    params = {"name": "a__go", "uri": "note://open", "ref": {"type": "ref/prompt", "name": "a__say"}, twin: "other"}
+    with pytest.raises(Refused, match="must be written"):
+        READERS[method](params, tools(OPEN))
+
+
+def test_the_ref_of_a_completion_is_read_as_strictly() -> None:
+    ref = {"type": "ref/prompt", "name": "a__say", "Name": "hidden"}
+    with pytest.raises(Refused, match="must be written"):
+        READERS["completion/complete"]({"ref": ref}, tools(OPEN))
+
+
+def test_unknown_members_travel_on() -> None:
+    call = READERS["tools/call"]({"name": "a__go", "task": {"ttl": 1}, "x-own": 1}, tools(OPEN))
+    assert call.params["task"] == {"ttl": 1}
+
+
+def test_two_arguments_that_differ_only_in_case_need_a_tool_that_declares_both() -> None:
+    params = {"name": "a__go", "arguments": {"path": "/open", "Path": "/etc/shadow"}}
+    for declared in ({}, {"path": {}}, None):
+        with pytest.raises(Refused, match="differ only in case"):
+            READERS["tools/call"](params, tools(OPEN, properties=declared))
+    assert READERS["tools/call"](params, tools(OPEN, properties={"path": {}, "Path": {}})).arguments["Path"]
+
+
+MALFORMED = [
+    ("tools/call", "a__go", {"name": "{}", "arguments": 5}),
+    ("tools/call", "a__go", {"name": "{}", "arguments": {"a": 1, "A": 2}}),
+    ("tools/call", "a__go", {"name": "{}", "Name": "x"}),
+    ("prompts/get", "a__say", {"name": "{}", "arguments": "x"}),
+    ("completion/complete", "a__say", {"ref": {"type": "ref/prompt", "name": "{}"}, "argument": 5}),
+    ("completion/complete", "a__say", {"ref": {"type": "ref/prompt", "name": "{}", "URI": 1}}),
+]
+
+
+@pytest.mark.parametrize(("method", "name", "params"), MALFORMED)
+def test_f52_no_malformed_request_tells_hidden_from_absent(method: str, name: str, params: dict[str, object]) -> None:
+    def answered(named: str) -> str:
+        try:
+            call = READERS[method](json.loads(json.dumps(params).replace("{}", named)), tools(CLOSED))
+        except Refused as refused:
+            return str(refused).replace(named, "N")
+        return f"Unknown {'prompt' if call.target.kind == 'prompt' else 'tool'}: N"  # what the pipeline says to it
+
+    assert answered(name) == answered("absent")

@@ -13,6 +13,7 @@ from gateway.sessions import LiveSession, Sessions
 from gateway.types import Unavailable
 from mcphub.core import aio, clock
 from mcphub.core.limits import Limits
+from mcphub.core.principal import Principal
 from tests.gateway.tiny_core import PEOPLE
 from upstreams.types import ClientFacts
 
@@ -25,8 +26,8 @@ assert OTHER_ROUTE is not None
 CLIENT = ClientFacts({"roots": {}, "z": 1, "a": 1.5}, {"name": "c\u0000ä", "version": "1"}, era="handshake")
 
 
-async def opened(sessions: Sessions) -> LiveSession:
-    session = sessions.draft(ALICE, ROUTE, "2025-06-18", CLIENT)
+async def opened(sessions: Sessions, principal: Principal = ALICE) -> LiveSession:
+    session = sessions.draft(principal, ROUTE, "2025-06-18", CLIENT)
     await sessions.keep(session)
     return session
 
@@ -79,13 +80,35 @@ async def test_an_end_reaches_other_workers_with_their_sweep() -> None:
     session = await opened(here)
     assert await there.recall(session.sealed, ALICE, ROUTE) is not None
     heard: list[str] = []
-    there.on_ended.append(lambda ref: heard.append(ref.id))
+    there.on_ended.append(heard.append)
     await here.end(session)
     assert here.find(session.sealed, ALICE, ROUTE) is None
     assert await here.recall(session.sealed, ALICE, ROUTE) is None
     await there.sweep()
     assert heard == [session.ref.id]
     assert there.find(session.sealed, ALICE, ROUTE) is None
+
+
+async def test_the_end_of_a_session_that_left_the_memory_is_heard_once() -> None:
+    here, there, heard = worker(sessions=1), worker(), []
+    here.on_ended.append(heard.append)
+    dropped = await opened(here)
+    await opened(here)
+    assert len(here) == 1
+    again = await there.recall(dropped.sealed, ALICE, ROUTE)
+    assert again is not None
+    await there.end(again)
+    await here.sweep()
+    await here.sweep()
+    assert heard == [dropped.ref.id]
+
+
+async def test_ended_sessions_are_removed_soon() -> None:
+    session = await opened(worker())
+    await worker().end(session)
+    await aio.in_thread(Session.objects.update, ended_at=clock.now() - timedelta(hours=1))
+    await worker().sweep()
+    assert await aio.in_thread(Session.objects.count) == 0
 
 
 async def test_idle_sessions_end_after_their_hour() -> None:

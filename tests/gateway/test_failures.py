@@ -5,8 +5,17 @@ from typing import get_args
 
 import pytest
 
-from gateway.errors import EFFECT, MODERN_HTTP_STATUS, REASONS, Reason, unavailable
-from gateway.failures import Failure, rpc_error, tool_result
+from gateway.errors import EFFECT, MODERN_HTTP_STATUS, REASONS, Reason
+from gateway.failures import (
+    ENDING,
+    NOT_CONFIRMED,
+    NOT_RECORDED,
+    NOT_STORED,
+    Failure,
+    rpc_error,
+    tool_result,
+    unavailable,
+)
 from upstreams import errors
 from upstreams.errors import Outcome, UpstreamError
 
@@ -41,8 +50,8 @@ def test_what_may_have_run_is_never_called_retryable(kind: type[UpstreamError]):
     assert not kind("It went wrong.", outcome="completed").retryable
 
 
-@pytest.mark.parametrize("reason", ["draining", "audit_unavailable", "storage_unavailable"])
-def test_refusal_of_the_hub_itself_has_its_own_code_and_status(reason: Reason):
-    error = unavailable(reason, "The hub cannot.")
+@pytest.mark.parametrize("failure", [ENDING, NOT_RECORDED, NOT_STORED, NOT_CONFIRMED])
+def test_refusal_of_the_hub_itself_has_its_own_code_and_status(failure: Failure):
+    error = unavailable(failure).error
     assert MODERN_HTTP_STATUS[error.code] == 503
-    assert error.data == {"mcphub/error": {"reason": reason, "retryable": True, "outcome": "not_sent"}}
+    assert error.data == {"mcphub/error": {"reason": failure.reason, "retryable": True, "outcome": "not_sent"}}

@@ -20,6 +20,13 @@ def test_a_source_is_told_to_wait_after_too_many() -> None:
     assert guesses.failed("b") == 0
 
 
+def test_a_household_with_many_addresses_is_one_source() -> None:
+    guesses = Guesses(LIMITS)
+    answers = [guesses.failed(f"2001:db8:1:2::{number:x}") for number in range(4)]
+    assert [wait > 0 for wait in answers] == [False, False, False, True]
+    assert guesses.failed("2001:db8:1:3::1") == 0
+
+
 def test_a_new_window_begins_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("mcphub.core.clock.monotonic", lambda: now)

@@ -39,6 +39,16 @@ def test_same_era_is_the_same_bytes() -> None:
     assert for_client(raw, upstream="handshake", client="handshake") is raw
 
 
+def test_what_policy_lets_through_is_for_no_shared_cache() -> None:
+    raw = b'{"contents":[{"uri":"a","text":"public"}],"ttlMs":5,"cacheScope":"public"}'
+    told = json.loads(for_client(raw, upstream="modern", client="modern", cacheable=True))
+    assert told == {"contents": [{"uri": "a", "text": "public"}], "ttlMs": 5, "cacheScope": "private"}
+    private = raw.replace(b'"cacheScope":"public"', b'"cacheScope" : "private"')
+    assert (
+        json.loads(for_client(private, upstream="modern", client="modern", cacheable=True))["cacheScope"] == "private"
+    )
+
+
 def test_modern_stamp_of_the_upstream_is_not_for_handshake_clients() -> None:
     raw = b'{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"x"},"keep":null}}'
     assert json.loads(to_handshake(raw)) == {"_meta": {"keep": None}}

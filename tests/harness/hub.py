@@ -19,7 +19,7 @@ from tests.harness.waiting import until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 MANAGE: Final = (sys.executable, str(ROOT / "manage.py"))
-READY_S: Final = 30
+READY_S: Final = 60
 
 
 class Hub:

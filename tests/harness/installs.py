@@ -11,6 +11,9 @@ from tests.harness.services import PostgreSQL
 Install = Literal["up-sqlite", "serve-postgresql"]
 INSTALLS: Final[tuple[Install, Install]] = ("up-sqlite", "serve-postgresql")
 
+POOL: Final = "?pool_min=3&pool_max=3"
+"""Of one size, so that the number of open connections says nothing of how busy the hub was."""
+
 
 @contextmanager
 def installed(
@@ -24,7 +27,7 @@ def installed(
     postgresql = PostgreSQL()
     postgresql.start()
     try:
-        with make(folder, key=None, database_url=postgresql.url, **settings) as hub:
+        with make(folder, key=None, database_url=postgresql.url + POOL, **settings) as hub:
             hub.prepare(servers)
             yield hub.serve(), postgresql
     finally:

@@ -86,7 +86,7 @@ class Process:
 
 def children(pid: int) -> set[int]:
     """Every living descendant of a process."""
-    parents = {int(entry): _parent(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()}
+    parents = {int(entry): parent(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()}
     found: set[int] = set()
     grown = {pid}
     while grown:
@@ -95,9 +95,16 @@ def children(pid: int) -> set[int]:
     return found
 
 
-def _parent(pid: int) -> int | None:
+def parent(pid: int) -> int | None:
+    """Its parent; None when it is gone."""
     fields = _stat(pid)
     return int(fields[1]) if fields else None
+
+
+def age_s(pid: int) -> float:
+    """How long ago a living process began, in seconds."""
+    began = int(_stat(pid)[19]) / os.sysconf("SC_CLK_TCK")
+    return float(Path("/proc/uptime").read_text().split()[0]) - began
 
 
 def alive(pid: int) -> bool:

@@ -12,7 +12,10 @@ PIECE: Final = 64 * 1024
 
 
 class RoundRobin:
-    """Closes every connection after its request, so that none sticks to a backend. `requests` counts by backend."""
+    """Closes every connection after its request, so that none sticks to a backend. `requests` counts by backend.
+
+    A WebSocket stays where it was opened.
+    """
 
     def __init__(self, ports: Sequence[int]) -> None:
         self.ports: Final = list(ports)
@@ -24,17 +27,24 @@ class RoundRobin:
             await self._exchange(reader, writer)
         writer.close()
 
+    async def backend(self) -> int:
+        """The port that the next request goes to."""
+        return self.ports[next(self._turns) % len(self.ports)]
+
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(HEAD_END)
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
         body = await reader.readexactly(int(length[1])) if length else b""
-        head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head)
-        port = self.ports[next(self._turns) % len(self.ports)]
+        upgrades = re.search(rb"(?i)\r\nupgrade:", head) is not None
+        if not upgrades:
+            head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head)
+            head = head.removesuffix(HEAD_END) + b"\r\nconnection: close" + HEAD_END
+        port = await self.backend()
         self.requests[port] = self.requests.get(port, 0) + 1
         backend, out = await asyncio.open_connection("127.0.0.1", port)
         try:
-            out.write(head[: -len(HEAD_END)] + b"\r\nconnection: close" + HEAD_END + body)
-            left = asyncio.create_task(reader.read(1))
+            out.write(head + body)
+            left = asyncio.create_task(_copy(reader, out) if upgrades else reader.read(1))
             copied = asyncio.create_task(_copy(backend, writer))
             await asyncio.wait({left, copied}, return_when=asyncio.FIRST_COMPLETED)
             for task in (left, copied):

@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Literal
 
 import httpx
@@ -73,6 +73,14 @@ class RawClient:
                 return found
             params = {"cursor": page["nextCursor"]}
 
+    def news(self) -> AbstractAsyncContextManager[httpx.Response]:
+        """The stream of what belongs to no request: the session's own, or that of `subscriptions/listen`."""
+        if self._era == "handshake":
+            return self._http.stream("GET", self._url, headers={**self._headers, **self._session})
+        params, own = _modern("subscriptions/listen", {"notifications": {}})
+        message = {"jsonrpc": "2.0", "id": next(self._ids), "method": "subscriptions/listen", "params": params}
+        return self._http.stream("POST", self._url, json=message, headers={**self._headers, **own})
+
     async def send(
         self, method: str, params: Mapping[str, Any], *, id: Any = None, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
@@ -82,6 +90,16 @@ class RawClient:
             params, own = _modern(method, params)
         message = {"jsonrpc": "2.0", "id": next(self._ids) if id is None else id, "method": method, "params": params}
         return await self._post(message, {**own, **(headers or {})})
+
+    @property
+    def session(self) -> Mapping[str, str]:
+        """The headers that name this client's session; empty in the modern era."""
+        return self._session
+
+    async def post(self, message: Mapping[str, Any]) -> httpx.Response:
+        """The whole HTTP response to any message, sent with the headers of this client's era."""
+        own = {"MCP-Protocol-Version": MODERN} if self._era == "modern" else self._session
+        return await self._post(message, own)
 
     async def _post(self, message: Mapping[str, Any], headers: Mapping[str, str]) -> httpx.Response:
         return await self._http.post(self._url, json=message, headers={**self._headers, **headers})

@@ -6,14 +6,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, LiteralString
 
 import psycopg
 import pytest
 import redis
 
-from tests.harness.processes import Process, free_port
+from tests.harness.processes import Process, children, free_port
 from tests.harness.waiting import until
 
 DEBIAN_POSTGRESQL: Final = Path("/usr/lib/postgresql")
@@ -56,6 +58,25 @@ class PostgreSQL:
         """End it at once, as a crash of its machine would: sessions are cut, committed data is kept."""
         if self._process is not None:
             self._process.stop(signal.SIGQUIT)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Accepts connections and answers nobody meanwhile."""
+        assert self._process is not None
+        everybody = {self._process.pid, *children(self._process.pid)}
+        for pid in everybody:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in everybody:
+                os.kill(pid, signal.SIGCONT)
+
+    def execute(self, *statements: LiteralString) -> None:
+        """Carry out statements in the hub's database, each for itself."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
 
     def close(self) -> None:
         """Stop, and forget the data."""

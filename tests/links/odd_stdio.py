@@ -1,7 +1,7 @@
 """A stdio upstream with bad habits, standard library only: `python odd_stdio.py [HABIT]`.
 
 Habits: `chatty` (prints logs on stdout), `silent-before-initialize`, `dies-at-discover`, `dies-at-start`,
-`deaf` (ignores the end of its input and SIGTERM).
+`deaf` (ignores the end of its input and SIGTERM). It lists a tool for each capability that its client declared.
 """
 
 import json
@@ -50,6 +50,11 @@ def call(id: int, do: str, arguments: dict[str, Any]) -> None:
     if do == "wrong-id":
         say({"id": 4711, "result": {}})
         return
+    if do == "close-stdout":
+        os.close(1)
+        return
+    if do == "twice":
+        say({"id": id, "result": {"pid": os.getpid()}})
     if do == "hang":
         return
     say({"id": id, "result": {"pid": os.getpid(), **arguments}})
@@ -61,13 +66,14 @@ def main() -> None:
         sys.exit(3)
     if HABIT == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    declared: dict[str, Any] = {}
     for line in sys.stdin:
         message = json.loads(line)
         method, id = message.get("method"), message.get("id")
         if HABIT == "chatty":
             print("INFO handling", method, flush=True)
         if method == "initialize":
-            revision = message["params"]["protocolVersion"]
+            revision, declared = message["params"]["protocolVersion"], message["params"]["capabilities"]
             say({"id": id, "result": {"protocolVersion": revision, "capabilities": {"tools": {}}}})
         elif method == "server/discover" and HABIT == "dies-at-discover":
             sys.exit(1)
@@ -76,7 +82,8 @@ def main() -> None:
         elif method == "tools/call":
             call(id, message["params"]["name"], message["params"].get("arguments", {}))
         elif method == "tools/list":
-            say({"id": id, "result": {"tools": []}})
+            tools = [{"name": f"needs-{name}", "inputSchema": {"type": "object"}} for name in sorted(declared)]
+            say({"id": id, "result": {"tools": tools}})
         elif method == "ping":
             say({"id": id, "result": {}})
         elif method == "notifications/cancelled":

@@ -1,10 +1,11 @@
 """An upstream written with the official SDK: `python -m tests.links.sdk_server stdio|http|sse [PORT]`.
 
-`http` listens on a free port and prints it as its first line on stdout. It speaks both eras; `http-modern` has never
-heard of the other, and `http-stateless` gives no sessions.
+`http` listens on a free port and prints it as its first line on stdout. It speaks both eras; `http-modern` and
+`http-handshake` have never heard of the other, and `http-stateless` gives no sessions.
 """
 
 import asyncio
+import json
 import socket
 import sys
 from typing import Annotated, Any
@@ -15,7 +16,20 @@ from pydantic import BaseModel, Field
 
 from tests.harness.upstreams.one_era import only
 
-server = MCPServer("sdk", instructions="For tests.")
+TWICE = {"type": "string", "x-mcp-header": "Twice"}
+UNUSABLE = {"name": "twice", "inputSchema": {"type": "object", "properties": {"one": TWICE, "two": TWICE}}}
+
+
+async def with_an_unusable_tool(ctx: Any, call_next: Any) -> Any:
+    """List a tool that mirrors two arguments in one header, which the SDK refuses to make."""
+    result = await call_next(ctx)
+    if ctx.method != "tools/list":
+        return result
+    body = result if isinstance(result, dict) else result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {**body, "tools": [*body["tools"], UNUSABLE]}
+
+
+server = MCPServer("sdk", instructions="For tests.", middleware=[with_an_unusable_tool])
 
 
 class Colour(BaseModel):
@@ -69,6 +83,34 @@ def region(where: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Regio
     return where
 
 
+Labelled = Annotated[str, Field(json_schema_extra={"x-mcp-header": "Label"})]
+
+
+@server.tool()
+def seen(ctx: Context[Any, Any]) -> str:
+    """The `Mcp-Param-*` headers of this call."""
+    headers = ctx.request_context.request.headers
+    return json.dumps({name: value for name, value in headers.items() if name.startswith("mcp-param-")})
+
+
+@server.tool()
+def parcel(label: str, ctx: Context[Any, Any]) -> str:
+    """Becomes a tool with a mirrored argument."""
+    return label
+
+
+@server.tool()
+def change_parcel() -> str:
+    """Do it, and tell nobody."""
+
+    def labelled(label: Labelled, ctx: Context[Any, Any]) -> str:
+        return seen(ctx)
+
+    server.remove_tool("parcel")
+    server.add_tool(labelled, name="parcel", description="Has one.")
+    return "changed"
+
+
 @server.resource("thing://one")
 def one() -> str:
     return "one"
@@ -86,8 +128,8 @@ def main(mode: str) -> None:
     listener = socket.create_server(("127.0.0.1", int(sys.argv[2]) if len(sys.argv) > 2 else 0))
     print(listener.getsockname()[1], flush=True)
     app: Any = server.sse_app() if mode == "sse" else server.streamable_http_app(stateless_http="stateless" in mode)
-    if mode == "http-modern":
-        app = only("modern", app)
+    if mode in ("http-modern", "http-handshake"):
+        app = only("modern" if mode == "http-modern" else "handshake", app)
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 

@@ -1,6 +1,7 @@
 """What a call ends with when its HTTP upstream misbehaves: the right reason, an honest outcome, one attempt."""
 
 import asyncio
+import contextlib
 import json
 import resource
 import time
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.faults.evil_upstream import EvilUpstream
-from tests.links.conftest import Listening, spec, tool
+from tests.harness.waiting import until
+from tests.links.conftest import Listening, MemoryBook, spec, tool
 from upstreams import errors
 from upstreams.connections import Connections
 from upstreams.types import Answer, UpstreamSpec
@@ -107,6 +109,25 @@ async def test_fault_is_named_honestly(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 48 * 1024
 
 
+def said(answer: Answer) -> str:
+    return str(json.loads(answer.result)["content"][0]["text"])
+
+
+async def test_answer_with_the_id_of_another_call_reaches_neither(evil: Evil) -> None:
+    await evil.act("echo", text="warm")
+    waiting = asyncio.create_task(evil.act("echo", text="mine", pause=1))
+    await asyncio.to_thread(until, "the first call", lambda: evil.seen("echo") == 2)
+    with pytest.raises(errors.ProtocolFault):
+        await evil.act("anothers_id")
+    assert said(await waiting) == "mine"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_second_answer_to_one_request_reaches_nobody(evil: Evil, stream: bool) -> None:
+    assert said(await evil.act("twice", stream=stream)) == "first"
+    assert said(await evil.act("echo", text="mine")) == "mine"
+
+
 async def test_rate_limit_names_its_seconds(evil: Evil) -> None:
     with pytest.raises(errors.RateLimited) as caught:
         await evil.act("status", status=429, headers={"Retry-After": "7"})
@@ -139,6 +160,25 @@ async def test_breaker_spares_a_failing_upstream(evil: Evil) -> None:
     assert caught.value.outcome == "not_sent"
     assert caught.value.retry_after is not None
     assert evil.seen("echo") == 0
+
+
+@pytest.mark.requirement("U18")
+async def test_left_alone_is_shown_until_a_trial_works(evil: Evil, book: MemoryBook) -> None:
+    evil.hub.set_specs([evil.spec])
+    await book.until(lambda: "u1" in book.listings)
+    for _ in range(5):
+        with pytest.raises(errors.UpstreamFailed):
+            await evil.act("status", status=500)
+    await book.until(lambda: book.reports["u1"].state == "resting")
+    assert "5 calls in a row failed" in book.reports["u1"].error
+    assert "HTTP 500" in book.reports["u1"].error
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(errors.BreakerOpen):
+                await evil.act("echo")
+                break
+            await asyncio.sleep(0.05)
+    await book.until(lambda: book.reports["u1"].state == "up")
 
 
 async def test_lone_surrogate_of_a_cut_emoji_passes_unchanged(evil: Evil) -> None:

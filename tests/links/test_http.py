@@ -4,10 +4,11 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.links.conftest import Listening, MemoryBook, spec, tool
 from upstreams.connections import Connections
@@ -145,7 +146,9 @@ async def test_server_of_both_eras_is_spoken_to_in_the_era_of_each_client(
     def call(**facts: Any) -> Any:
         return hub.call(upstream, tool("favourite", sink=Listening(reply=RED), holder="user:1", **facts))
 
-    old, new = await asyncio.gather(call(client=CAN_BE_ASKED), call(client=replace(CAN_BE_ASKED, era="modern")))
+    old, new = await asyncio.gather(
+        call(client=CAN_BE_ASKED), call(client=structs.replace(CAN_BE_ASKED, era="modern"))
+    )
     assert (old.era, text(old.result)) == ("handshake", "accept red")
     assert new.era == "modern"
     facts = hub.facts("u1")
@@ -190,6 +193,22 @@ async def test_server_that_has_unlearned_the_handshake_is_spoken_to_in_the_other
         await changed.stop()
 
 
+@pytest.mark.requirement("U1", "U18")
+async def test_server_that_changes_its_era_is_found_again(hub: Connections, book: MemoryBook) -> None:
+    first = await run("http-handshake")
+    upstream = spec(url=first.url, transport="http", heartbeat_s=0.2)
+    hub.set_specs([upstream])
+    await book.until(lambda: "u1" in book.listings)
+    await first.stop()
+    await book.until(lambda: book.reports["u1"].state == "down")
+    second = await run("http-modern", int(first.url.split(":")[2].split("/")[0]))
+    try:
+        await book.until(lambda: (facts := book.reports["u1"].facts) is not None and facts.era == "modern")
+        assert (await hub.call(upstream, tool("echo", {"text": "x"}))).era == "modern"
+    finally:
+        await second.stop()
+
+
 @pytest.mark.requirement("U13")
 @pytest.mark.parametrize("era", ERAS)
 async def test_list_changed_is_followed(hub: Connections, book: MemoryBook, sdk_http: Running, era: Any) -> None:
@@ -228,3 +247,35 @@ async def test_mirrored_argument_headers(hub: Connections, book: MemoryBook, sdk
     upstream = spec(url=sdk_http.url, era="modern")
     call = Exchange("tools/call", {"name": "region", "arguments": {"where": "Zürich"}}, Listening())
     assert text((await hub.call(upstream, call)).result) == "Zürich"
+
+
+@pytest.mark.requirement("P4")
+async def test_unknown_parameter_headers_of_a_client_are_forwarded(hub: Connections, sdk_http: Running) -> None:
+    call = tool("seen", param_headers={"mcp-param-colour": "red", "mcp-param-tone": "=?base64?w7w=?="})
+    answer = await hub.call(spec(url=sdk_http.url, era="modern"), call)
+    assert json.loads(text(answer.result)) == {"mcp-param-colour": "red", "mcp-param-tone": "=?base64?w7w=?="}
+
+
+@pytest.mark.requirement("P4")
+@pytest.mark.parametrize("sent", [{}, {"mcp-param-label": "a lie"}], ids=["none", "a wrong one"])
+async def test_tools_are_listed_again_when_headers_are_refused(
+    hub: Connections, book: MemoryBook, sdk_http: Running, sent: dict[str, str]
+) -> None:
+    upstream = spec(url=sdk_http.url, era="modern")
+    hub.set_specs([upstream])
+    await book.until(lambda: "u1" in book.listings)
+    await hub.call(upstream, tool("change_parcel"))
+    answers = [await hub.call(upstream, tool("parcel", {"label": "fragile"}, param_headers=sent)) for _ in range(2)]
+    assert [json.loads(text(answer.result)) for answer in answers] == [{"mcp-param-label": "fragile"}] * 2
+    assert [report.state for _, report in book.history].count("up") == 1
+
+
+@pytest.mark.requirement("P4")
+async def test_tool_with_unusable_annotations_is_left_out(
+    hub: Connections, book: MemoryBook, sdk_http: Running
+) -> None:
+    hub.set_specs([spec(url=sdk_http.url)])
+    await book.until(lambda: "u1" in book.listings)
+    names = {each["name"] for each in book.listings["u1"]["tool"]}
+    assert "region" in names
+    assert "twice" not in names

@@ -11,13 +11,15 @@ import pytest
 
 from mcphub.core.limits import Limits
 from tests.faults.evil_upstream import EvilUpstream
+from tests.harness.waiting import until
 from tests.links.conftest import MemoryBook, spec, tool
 from tests.links.test_stdio import odd
 from upstreams import errors
-from upstreams.backoff import Breaker, unsent
+from upstreams.backoff import Breaker
 from upstreams.connections import Connections
 from upstreams.discovery import read_catalogue
 from upstreams.reports import DueWork
+from upstreams.transports.refusals import HttpRefusal
 from upstreams.types import Answer, Exchange, ServerFacts
 
 
@@ -128,7 +130,7 @@ async def test_call_with_an_old_snapshot_does_not_revive_a_removed_upstream(hub:
 
 
 def test_pauses_grow_to_a_limit() -> None:
-    breaker = Breaker(60)
+    breaker = Breaker(Limits(backoff_max_s=60))
     pauses = []
     for _ in range(12):
         breaker.failed(errors.Unreachable("away"))
@@ -138,8 +140,50 @@ def test_pauses_grow_to_a_limit() -> None:
 
 
 def test_failure_to_connect_was_not_sent() -> None:
-    made = unsent(errors.Lost("It ended."))
+    lost = errors.Lost("It ended.")
+    lost.add_note("out of memory")
+    made = lost.unsent()
     assert (made.reason, made.outcome, made.text) == ("unreachable", "not_sent", "It ended.")
+    assert made.__notes__ == ["out of memory"]
+    refused = HttpRefusal(503).unsent()
+    assert (refused.reason, refused.outcome, refused.text) == ("upstream_error", "not_sent", HttpRefusal(503).text)
+
+
+@pytest.mark.requirement("U18")
+def test_breaker_lets_one_call_try_at_a_time() -> None:
+    breaker = Breaker(Limits(breaker_failures=3, breaker_s=0.1))
+    for _ in range(3):
+        assert not breaker.tripped
+        breaker.admit()
+        breaker.failed(errors.UpstreamFailed("HTTP 500"))
+    with pytest.raises(errors.BreakerOpen):
+        breaker.admit()
+    until("the end of the pause", lambda: _admits(breaker))
+    with pytest.raises(errors.BreakerOpen):
+        breaker.admit()
+    breaker.undecided()
+    breaker.admit()
+    breaker.worked()
+    assert not breaker.tripped
+    breaker.admit()
+    breaker.admit()
+
+
+@pytest.mark.requirement("U18")
+def test_trial_that_never_ends_makes_way_for_another() -> None:
+    breaker = Breaker(Limits(breaker_failures=1, breaker_s=0.1))
+    breaker.failed(errors.UpstreamFailed("HTTP 500"))
+    until("the first trial", lambda: _admits(breaker))
+    assert not _admits(breaker)
+    until("another trial", lambda: _admits(breaker))
+
+
+def _admits(breaker: Breaker) -> bool:
+    try:
+        breaker.admit()
+    except errors.BreakerOpen:
+        return False
+    return True
 
 
 class Pages:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
+from prometheus_client import REGISTRY
 
 from tests.harness.upstreams import asking_stdio
 from tests.links.conftest import TIME, Listening, MemoryBook, spec, tool
@@ -115,6 +117,7 @@ async def test_noise_between_messages_is_skipped(hub: Connections) -> None:
         ("wrong-id", errors.ProtocolFault),
         ("long-line", errors.TooLarge),
         ("hang", errors.TimedOut),
+        ("close-stdout", errors.Lost),
     ],
 )
 @pytest.mark.requirement("U19")
@@ -127,6 +130,20 @@ async def test_fault_ends_the_call_and_the_next_one_works(
         await call(hub, upstream, do)
     assert caught.value.outcome == "unknown"
     assert await call(hub, upstream, "echo")
+
+
+@pytest.mark.requirement("U18")
+async def test_call_that_meets_a_dying_process_runs_on_the_next_one(hub: Connections, book: MemoryBook) -> None:
+    upstream = odd()
+    await quiet(hub, book, upstream)
+    pid = (await call(hub, upstream, "echo"))["pid"]
+    dying = asyncio.create_task(call(hub, upstream, "close-stdout"))
+    while Path(f"/proc/{pid}/fd/1").is_symlink():
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.02)
+    assert (await call(hub, upstream, "echo"))["pid"] != pid
+    with pytest.raises(errors.Lost):
+        await dying
 
 
 async def test_too_long_line_harms_no_other_call(hub: Connections) -> None:
@@ -239,12 +256,44 @@ async def test_own_process_is_greeted_in_the_era_of_its_client(
     sink = Listening(reply={"action": "accept", "content": {"colour": "red"}})
 
     old = await hub.call(upstream, tool("colours", sink=sink, client=client, holder="user:1"))
-    new = await hub.call(upstream, tool("capabilities", client=replace(client, era="modern"), holder="user:1"))
+    new = await hub.call(
+        upstream, tool("capabilities", client=structs.replace(client, era="modern"), holder="user:1")
+    )
 
     assert (old.era, new.era) == eras
     assert bool(sink.asked) == (server == "both")
     assert (facts := hub.facts("u1")) is not None
     assert facts.era == "modern"
+
+
+async def test_second_answer_is_counted_and_reaches_nobody(hub: Connections, book: MemoryBook) -> None:
+    await quiet(hub, book, odd())
+    before = strays()
+    answers = await asyncio.gather(*(call(hub, odd(), "twice" if n % 2 else "echo") for n in range(10)))
+    assert len({answer["pid"] for answer in answers}) == 1
+    async with asyncio.timeout(10):
+        while strays() < before + 5:
+            await asyncio.sleep(0.02)
+
+
+def strays() -> float:
+    return REGISTRY.get_sample_value("mcphub_upstream_strays_total", {"upstream": "thing"}) or 0
+
+
+@pytest.mark.requirement("U13")
+@pytest.mark.parametrize(
+    ("sharing", "withheld", "listed"),
+    [
+        ("shared", (), []),
+        ("per-user", (), ["needs-elicitation", "needs-roots", "needs-sampling"]),
+        ("per-session", ("sampling",), ["needs-elicitation", "needs-roots"]),
+    ],
+)
+async def test_catalogue_holds_what_clients_on_connections_of_their_own_can_use(
+    hub: Connections, book: MemoryBook, sharing: Any, withheld: tuple[str, ...], listed: list[str]
+) -> None:
+    await quiet(hub, book, odd(sharing=sharing, withheld=frozenset(withheld)))
+    assert [each["name"] for each in book.listings["u1"]["tool"]] == listed
 
 
 async def test_holders_do_not_share_a_process(hub: Connections) -> None:

@@ -22,7 +22,7 @@ Clients that list, call, read, get prompts and answer questions at servers of bo
 (`tests/matrix/test_clients.py`): the Python SDK 2.3 in each of its modes, the TypeScript SDK 1.x and 2.x (2.x also
 pinned to 2026-07-28), fastmcp's client. The MCP Inspector's command line lists, calls, reads and gets prompts.
 Servers, reached by clients of both eras (`tests/matrix/test_servers.py`): `server-everything` over stdio, HTTP and
-HTTP+SSE, and one on the TypeScript SDK 2.x.
+HTTP+SSE, one on the TypeScript SDK 2.x, and four of the examples that the TypeScript SDK 1.x brings.
 The official conformance suite's results stand in [conformance.md](conformance.md).
 """
 

@@ -48,6 +48,8 @@ class Told:
         match message:
             case types.ResourceUpdatedNotification():
                 await self.add(ResourceUpdated(str(message.params.uri)))
+            case types.ElicitCompleteNotification():
+                await self.add(message.params.elicitation_id)
             case types.ToolListChangedNotification():
                 await self.add(ToolsListChanged())
             case types.PromptListChangedNotification():

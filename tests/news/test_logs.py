@@ -54,3 +54,19 @@ async def test_message_outside_of_calls_reaches_the_sessions_of_its_holder(telli
         await client.call("mutter", level="warning", text="aside")
         await client.told.until(("warning", "aside"))
         assert stranger.told.logs == [("info", "mine")]
+
+
+@pytest.mark.requirement("P5")
+async def test_that_a_page_was_opened_reaches_the_sessions_of_its_holder(telling_hub: Hub):
+    """The call that named the page has ended by then (-32042), so that the news comes outside of calls."""
+    made = telling_hub.manage_json("create_key", "other stranger", "--org", "default", "--role", "operator")
+    url = f"{telling_hub.url}/handshake/mcp"
+    async with (
+        listener(url, telling_hub.key, "legacy") as client,
+        listener(url, made["key"], "legacy") as stranger,
+    ):
+        await stranger.call("opened", page="page-of-a-stranger")
+        await client.call("opened", page="page-1")
+        await client.told.until("page-1")
+        await stranger.told.until("page-of-a-stranger")
+        assert (client.told.news, stranger.told.news) == (["page-1"], ["page-of-a-stranger"])

@@ -108,8 +108,57 @@ async def test_watching_goes_on_with_a_new_process(hub: Hub, tmp_path: Path, era
         await _hears_again(client)
 
 
-async def _hears_again(client: Listener) -> None:
+@pytest.mark.requirement("P10")
+@pytest.mark.parametrize("mode", BOTH_ERAS)
+@pytest.mark.parametrize("era", ERAS)
+async def test_watching_goes_on_after_the_upstream_was_switched_off_and_on(
+    hub: Hub, tmp_path: Path, era: Era, mode: Mode
+):
+    with telling_http(tmp_path, era) as url:
+        hub.up("--config", str(servers_file(tmp_path / "servers.json", {"news": {"url": url}}))).until_listed("news")
+        async with listener(hub.mcp_url, hub.key, mode) as client, client.listening("news://a"):
+            await _switch(hub, on=False)
+            async with asyncio.timeout(20):
+                while (await client.client.list_tools()).tools:
+                    await asyncio.sleep(0.05)
+            await _switch(hub, on=True)
+            await asyncio.to_thread(hub.until_listed, "news")
+            await _hears_again(client, "news__touch")
+
+
+async def _switch(hub: Hub, *, on: bool) -> None:
+    """Switch the upstream on or off, as the admin does."""
+    change = f"upstream = Upstream.objects.get()\nupstream.enabled = {on}\nupstream.save()"
+    await asyncio.to_thread(hub.manage, "shell", "-c", f"from upstreams.models import Upstream\n{change}")
+
+
+@pytest.mark.requirement("P10", "A1")
+@pytest.mark.parametrize("mode", BOTH_ERAS)
+async def test_denied_watching_looks_like_an_unknown_resource_and_is_recorded(hub: Hub, tmp_path: Path, mode: Mode):
+    hub.up("--config", str(servers_file(tmp_path / "servers.json", {"news": telling_stdio("modern")})))
+    hub.until_listed("news")
+    rule = "from policies.models import Rule\nfrom mcphub.accounts.models import Org\n"
+    rule += "Rule.objects.create(org=Org.objects.get(), name='no', priority=1, effect='deny', kinds=['resource'])"
+    await asyncio.to_thread(hub.manage, "shell", "-c", rule)
+    async with listener(f"{hub.url}/news/mcp", hub.key, mode) as client:
+        async with asyncio.timeout(20):
+            while (await client.client.list_resources()).resources:
+                await asyncio.sleep(0.05)
+        if mode == "legacy":
+            with pytest.raises(MCPError, match="Unknown resource"):
+                await client.client.subscribe_resource("news://a")
+        else:
+            async with client.listening("news://a") as taken:
+                assert taken == []
+    hub.terminate()
+    method = "resources/subscribe" if mode == "legacy" else "subscriptions/listen"
+    events = [json.loads(line) for line in hub.manage("export_audit", "--upstream", "news").splitlines()]
+    denied = [(each["kind"], each["name"]) for each in events if each["method"] == method]
+    assert denied == [("denied", "news://a")]
+
+
+async def _hears_again(client: Listener, tool: str = "touch") -> None:
     """Touch the resource until the client hears of it."""
     async with asyncio.timeout(20):
         while ResourceUpdated("news://a") not in client.told.news:
-            await client.client.call_tool("touch", {"uri": "news://a"})
+            await client.client.call_tool(tool, {"uri": "news://a"})

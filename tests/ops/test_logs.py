@@ -36,6 +36,25 @@ def test_secrets_are_masked_wherever_they_stand(form: str) -> None:
     assert not [secret for secret in ("abcdefgh12345", "hunter2", "bbbbbbbb") if secret in text]
 
 
+FORGED = """
+import logging, structlog
+from mcphub.core.logs import configure
+configure({"format": %r, "level": "INFO"})
+evil = "x" + chr(10) + "2026-01-01T00:00:00.000000Z [info     ] forged" + chr(27) + "[2J" + chr(0x2028)
+logging.getLogger("one").warning("path %%s", evil)
+structlog.get_logger("two").info("named", name=evil)
+"""
+
+
+@pytest.mark.requirement("X4")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_value_ends_its_line_or_steers_a_terminal(form: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FORGED % form], capture_output=True, text=True, check=True)
+    assert len(done.stderr.splitlines()) == 2 or form == "json"
+    assert done.stderr.count("\n") == 2
+    assert "\x1b" not in done.stderr
+
+
 @pytest.mark.requirement("X4")
 def test_json_lines_say_when_who_and_what() -> None:
     first, *others = map(json.loads, written("json", "INFO").splitlines())

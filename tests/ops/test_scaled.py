@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.harness.hub import Hub
-from tests.harness.processes import alive, until_gone
+from tests.harness.processes import age_s, alive, until_gone
 from tests.harness.services import PostgreSQL, Redis
 from tests.harness.waiting import until
 
@@ -38,15 +38,10 @@ def test_dead_worker_is_replaced_and_all_end_with_their_supervisor(hub: Hub) -> 
 
 def signal_after_proof(hub: Hub, workers: set[int]) -> None:
     """Kill one worker once the supervisor counts the start as proved (it died at its start otherwise)."""
-    until("five seconds of life", lambda: _age_s(hub.process.pid) > 7, within=20)
+    until("five seconds of life", lambda: age_s(hub.process.pid) > 7, within=20)
     victim = min(workers)
     os.kill(victim, signal.SIGKILL)
     until("its end", lambda: not alive(victim))
-
-
-def _age_s(pid: int) -> float:
-    started = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-    return float(Path("/proc/uptime").read_text().split()[0]) - started
 
 
 @pytest.mark.requirement("X6")

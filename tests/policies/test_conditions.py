@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from mcphub.core.limits import Limits
 from policies.cel_source import BadCondition
@@ -167,8 +168,7 @@ def test_arguments_are_asked_for_at_most_once_and_only_when_read() -> None:
         asked.append(1)
         return {"n": 1}
 
-    request = call("time/x")
-    object.__setattr__(request, "arguments", arguments)
+    request = structs.replace(call("time/x"), arguments=arguments)
     decide(
         ruleset(rule("deny", condition="principal.id == 'x'"), rule("allow", condition="tool.name == 'x'")), request
     )

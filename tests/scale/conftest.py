@@ -1,14 +1,18 @@
 """Two hubs on one PostgreSQL and one Redis."""
 
+import asyncio
 import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
+from mcp import Client
 
 from tests.harness.hub import ROOT, Hub, servers_file
 from tests.harness.services import PostgreSQL, Redis
@@ -18,20 +22,10 @@ from tests.harness.waiting import until
 LEASE_S: Final = 3
 
 
-@dataclass
-class Pair:
-    """Two web processes that know one another only through the database and Redis."""
+class Counted:
+    """Where the counting server of these hubs writes."""
 
-    hubs: tuple[Hub, Hub]
-    shared: "Shared"
-
-    @property
-    def folder(self) -> Path:
-        return self.shared.folder
-
-    @property
-    def ports(self) -> tuple[int, int]:
-        return self.hubs[0].port, self.hubs[1].port
+    folder: Path
 
     def starts(self) -> list[int]:
         """Process ids of every start of the counting server so far."""
@@ -41,6 +35,21 @@ class Pair:
         """What the waits of the counting server have written."""
         marks = self.folder / "marks"
         return marks.read_text().split() if marks.exists() else []
+
+
+@dataclass
+class Pair(Counted):
+    """Two web processes that know one another only through the database and Redis."""
+
+    hubs: tuple[Hub, Hub]
+    shared: "Shared"
+
+    def __post_init__(self) -> None:
+        self.folder = self.shared.folder
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        return self.hubs[0].port, self.hubs[1].port
 
     def owner(self) -> tuple[Hub, Hub]:
         """The hub below which the counting server runs, and the other one."""
@@ -66,8 +75,26 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def keys(pair: Pair) -> list[str]:
+    """The keys of four principals."""
+
+    def made(name: str) -> str:
+        hub = pair.hubs[0]
+        return str(hub.manage_json("create_key", name, "--org", "default", "--role", "operator")["key"])
+
+    with ThreadPoolExecutor() as threads:
+        return [pair.shared.key, *threads.map(made, ("second", "third", "fourth"))]
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+        yield client
+
+
 @dataclass
-class Shared:
+class Shared(Counted):
     """What the web processes of one hub have in common, and how to make one."""
 
     folder: Path
@@ -90,7 +117,7 @@ class Shared:
 
 @contextmanager
 def shared(folder: Path, *, lease_s: int = LEASE_S) -> Iterator[Shared]:
-    """Database and Redis, with the counting server, one that tells news, and one over HTTP that asks."""
+    """Database and Redis, with the counting server, one that tells news, and three over HTTP that ask."""
     postgresql, redis = PostgreSQL(), Redis(folder / "redis")
     postgresql.start()
     redis.start()
@@ -102,16 +129,21 @@ def shared(folder: Path, *, lease_s: int = LEASE_S) -> Iterator[Shared]:
         "secret_key": secrets.token_hex(),
     }
     try:
-        with asking_http(folder, "handshake") as asking, asking_http(folder, "both") as both:
+        with (
+            asking_http(folder, "handshake") as asking,
+            asking_http(folder, "modern") as modern,
+            asking_http(folder, "both") as both,
+        ):
             servers = {
                 "counting": counting(folder),
                 "asking": {"url": asking},
+                "modern": {"url": modern},
                 "both": {"url": both},
                 "telling": telling_stdio("handshake"),
             }
-            first = Hub(folder / "prepared", key=None, **settings)
-            first.prepare(servers_file(folder / "servers.json", servers))
-            yield Shared(folder, postgresql, redis, settings, list(servers), first.key)
+            prepared = Hub(folder / "prepared", key=None, **settings)
+            prepared.prepare(servers_file(folder / "servers.json", servers))
+            yield Shared(folder, postgresql, redis, settings, list(servers), prepared.key)
     finally:
         redis.stop()
         postgresql.close()
@@ -135,3 +167,14 @@ def text_of(result: Any) -> str:
     """The text of a tool's result that is no error."""
     assert not result.is_error, result
     return str(result.content[0].text)
+
+
+async def recovered(client: Client) -> str:
+    """The first tally that is no error; errors meanwhile have certainly had no effect."""
+    async with asyncio.timeout(40):
+        while True:
+            result = await client.call_tool("counting__tally", {})
+            if not result.is_error:
+                return text_of(result)
+            assert result.meta["mcphub/error"]["outcome"] == "not_sent"
+            await asyncio.sleep(0.2)

@@ -3,7 +3,8 @@
 import asyncio
 import json
 from contextlib import AsyncExitStack
-from typing import Any
+from itertools import product
+from typing import Any, Final
 
 import pytest
 from mcp import Client
@@ -11,6 +12,8 @@ from mcp.client.subscriptions import ToolsListChanged
 from mcp.shared.subscriptions import ResourceUpdated
 from mcp_types import ElicitResult, ToolListChangedNotification
 
+from tests.bridge.conftest import Person
+from tests.bridge.test_questions import connected_at
 from tests.harness.clients import BOTH_ERAS, Mode, python_client
 from tests.harness.proxy import round_robin
 from tests.harness.waiting import until
@@ -18,7 +21,9 @@ from tests.news.conftest import listener
 from tests.scale.conftest import Pair, text_of
 
 CLIENTS = 8
-CALLS = 150
+CALLS = 30
+ASKING: Final = [*product(BOTH_ERAS, ("asking", "modern")), ("legacy", "both")]
+"""Which client is asked by which server: one of both eras asks those of the handshake era alone."""
 
 
 @pytest.mark.requirement("N5")
@@ -73,8 +78,8 @@ async def test_cancellation_reaches_the_upstream_from_any_process(pair: Pair, mo
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("mode", "server"), [*((mode, "asking") for mode in BOTH_ERAS), ("legacy", "both")])
-async def test_questions_and_their_answers_find_each_other(pair: Pair, mode: Mode, server: str) -> None:
+@pytest.mark.parametrize(("mode", "upstream"), ASKING)
+async def test_questions_and_their_answers_find_each_other(pair: Pair, mode: Mode, upstream: str) -> None:
     async with round_robin(*pair.ports) as (_, url):
 
         async def caller(number: int) -> None:
@@ -83,10 +88,27 @@ async def test_questions_and_their_answers_find_each_other(pair: Pair, mode: Mod
 
             async with python_client(f"{url}/mcp", pair.hubs[0].key, mode, elicitation_callback=elicit) as client:
                 for _ in range(3):
-                    told = text_of(await client.call_tool(f"{server}__colours", {}))
+                    told = text_of(await client.call_tool(f"{upstream}__colours", {}))
                     assert told == f"{number} Colour 0?, {number} Colour 1?"
 
         await asyncio.gather(*(caller(number) for number in range(4)))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("mode", "upstream"), ASKING)
+async def test_pages_samples_and_roots_are_asked_for_from_any_process(pair: Pair, mode: Mode, upstream: str) -> None:
+    wanted = {
+        "page": "accept",
+        "think": "a word",
+        "think_with_tools": "endTurn",
+        "places": "file:///work",
+        "colours": "answer to Colour 0?, answer to Colour 1?",
+    }
+    async with round_robin(*pair.ports) as (_, url):
+        for _ in range(3):
+            async with connected_at(f"{url}/mcp", pair.hubs[0].key, mode, Person()) as client:
+                for tool, answer in wanted.items():
+                    assert text_of(await client.call_tool(f"{upstream}__{tool}", {})) == answer
 
 
 @pytest.mark.timeout(120)

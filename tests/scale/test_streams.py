@@ -1,10 +1,6 @@
 """Streams that are lost at one web process and asked for at the other."""
 
 import asyncio
-import copy
-import itertools
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx
@@ -12,58 +8,8 @@ import pytest
 
 from tests.gateway.conftest import Handshake
 from tests.gateway.test_edge_resuming import Stream, messages, posted, resumed, until_said
-from tests.harness.hub import Hub
+from tests.scale.by_hand import gate_of, moved, session_at, told_first
 from tests.scale.conftest import Pair
-
-names = itertools.count()
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
-        yield client
-
-
-async def session_at(http: httpx.AsyncClient, hub: Hub, path: str = "/mcp", **capabilities: Any) -> Handshake:
-    """A session that began at this process."""
-    return await Handshake(http, hub.key, f"{hub.url}{path}").open(**capabilities)
-
-
-def moved(session: Handshake, hub: Hub, path: str = "/mcp") -> Handshake:
-    """The same session, its requests at another process."""
-    twin = copy.copy(session)
-    twin.path = f"{hub.url}{path}"
-    return twin
-
-
-class Gate:
-    """Holds a call up between its two steps of progress."""
-
-    def __init__(self, pair: Pair) -> None:
-        self._file = pair.folder / f"gate-{next(names)}"
-
-    def call(self, session: Handshake) -> dict[str, Any]:
-        return session.message("counting__pass_gate", {"gate": self._file.name}, "passed", progressToken="t")
-
-    def open(self) -> None:
-        self._file.touch()
-
-
-@contextmanager
-def gate_of(pair: Pair) -> Iterator[Gate]:
-    """A gate that no call is left waiting at."""
-    gate = Gate(pair)
-    yield gate
-    gate.open()
-
-
-@asynccontextmanager
-async def told_first(session: Handshake, gate: Gate) -> AsyncIterator[str]:
-    """The id of the event after which the stream of a held-up call is lost."""
-    async with posted(session, gate.call(session)) as stream:
-        told = await until_said(stream, 2)
-        assert messages(told) == [1]
-    yield told[-1].id
 
 
 @pytest.mark.requirement("P15", "X6")

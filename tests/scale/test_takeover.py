@@ -7,14 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from mcp import Client
 
 from tests.gateway.test_edge_resuming import resumed
 from tests.harness.clients import python_client
 from tests.harness.processes import alive, until_gone
 from tests.harness.waiting import until
-from tests.scale.conftest import Pair, running_pair, text_of
-from tests.scale.test_streams import gate_of, moved, session_at, told_first
+from tests.scale.by_hand import gate_of, moved, session_at, told_first
+from tests.scale.conftest import Pair, recovered, running_pair, text_of
 
 
 @pytest.mark.requirement("X6")
@@ -80,14 +79,3 @@ async def streams_of_the_first_end(pair: Pair) -> None:
                     pass
         async with http.stream("GET", away.path, headers=away.headers) as news:
             assert news.status_code == 200
-
-
-async def recovered(client: Client) -> str:
-    """The first tally that is no error; errors meanwhile have certainly had no effect."""
-    async with asyncio.timeout(40):
-        while True:
-            result = await client.call_tool("counting__tally", {})
-            if not result.is_error:
-                return text_of(result)
-            assert result.meta["mcphub/error"]["outcome"] == "not_sent"
-            await asyncio.sleep(0.2)

@@ -20,9 +20,10 @@ class Callers:
     call, or the error of the connection.
     """
 
-    def __init__(self, url: str, key: str, **arguments: Any) -> None:
+    def __init__(self, url: str, key: str, tool: str = TOOL, **arguments: Any) -> None:
         self._url: Final = url
         self._key: Final = key
+        self._tool: Final = tool
         self._arguments: Final = {"do": "echo", **arguments}
         self.told: Final[list[Told]] = []
         self.cut: Final[list[Exception]] = []
@@ -46,7 +47,7 @@ class Callers:
             self.cut.append(error)
 
     async def _one(self, client: RawClient) -> None:
-        told = await tell(client, TOOL, **self._arguments)
+        told = await tell(client, self._tool, **self._arguments)
         async with self._grown:
             self.told.append(told)
             self._grown.notify_all()

@@ -11,7 +11,8 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +20,6 @@ import uvloop
 from django.conf import settings
 from uvicorn.server import ServerState
 
-from gateway.server.doors import open_doors
 from gateway.server.drain import drain
 from gateway.server.uvicorn import make_server
 from mcphub import asgi
@@ -151,10 +151,11 @@ async def spent_us(work: Callable[[], Awaitable[Any]], times: int) -> float:
     return (time.process_time() - began) / times * 1e6
 
 
-async def measure(era: str) -> Figures:
-    """Figures of the best of `ROUNDS` rounds: whatever else the machine does can only add."""
+@asynccontextmanager
+async def calls(era: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """What makes one call, on one of `CLIENTS` lines that is free."""
     await asgi.start()
-    config = make_server(asgi.application, drain(), settings.HUB.limits, open_doors(settings.HUB.limits)).config
+    config = make_server(asgi.application, drain(), settings.HUB.limits).config
     config.load()
     state = ServerState()
     lines = [Line(lambda: config.http_protocol_class(config, state, {})) for _ in range(CLIENTS)]  # type: ignore[call-arg, misc]  # uvicorn types it as any protocol
@@ -166,10 +167,16 @@ async def measure(era: str) -> Figures:
         assert b'"nonce"' in body, body
         free.append((line, whole))
 
-    await spent_us(call, CALLS)
-    garbage = await _garbage(call)
-    rounds = [(await spent_us(call, CALLS), await spent_us(step, CALLS)) for _ in range(ROUNDS)]
+    yield call
     await asgi.stop()
+
+
+async def measure(era: str) -> Figures:
+    """Figures of the best of `ROUNDS` rounds: whatever else the machine does can only add."""
+    async with calls(era) as call:
+        await spent_us(call, CALLS)
+        garbage = await _garbage(call)
+        rounds = [(await spent_us(call, CALLS), await spent_us(step, CALLS)) for _ in range(ROUNDS)]
     return Figures(min(each for each, _ in rounds), min(each for _, each in rounds), garbage)
 
 

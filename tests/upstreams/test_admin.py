@@ -100,6 +100,16 @@ def test_operator_adds_an_upstream_and_its_secrets_are_never_shown(org: Org, ope
 
 
 @pytest.mark.requirement("U5")
+def test_secret_in_the_arguments_is_refused_with_the_place_where_it_may_stand(org: Org, operator: Client) -> None:
+    sent = fields(org, transport="stdio", command="sh", args="--key=${API_KEY}", secret_variables="API_KEY=canary")
+    fault = faults(operator.post(reverse(ADD), sent))["args"][0]
+    assert "environment" in fault
+    assert "canary" not in fault
+    sent |= {"args": "-c\nrun", "secret_env": "API_KEY=${API_KEY}"}
+    assert operator.post(reverse(ADD), sent).status_code == 302
+
+
+@pytest.mark.requirement("U5")
 def test_masked_values_survive_a_save_and_new_ones_replace_them(
     org: Org, operator: Client, make_upstream: MakeUpstream
 ) -> None:
@@ -169,6 +179,21 @@ BAD_FORMS: list[tuple[dict[str, str], str, str]] = [
 
 
 @pytest.mark.requirement("D12")
+def test_stored_secrets_do_not_go_to_another_place(operator: Client, org: Org, make_upstream: MakeUpstream) -> None:
+    """Who may not read them could send them to a server of their own."""
+    row = make_upstream(slug="time", url="https://1.1.1.1/mcp", headers={"A": "canary"})
+    page = reverse(CHANGE, args=[row.pk])
+    for url in ("https://9.9.9.9/mcp", "https://1.1.1.1:8443/mcp", "http://1.1.1.1/mcp"):
+        answer = operator.post(page, fields(org, url=url, secret_headers=f"A: {MASK}"))
+        assert "again" in faults(answer)["secret_headers"][0]
+    row.refresh_from_db()
+    assert row.url == "https://1.1.1.1/mcp"
+    moved = fields(org, url="https://1.1.1.1/other", secret_headers=f"A: {MASK}")
+    assert operator.post(page, moved).status_code == 302
+    entered = fields(org, url="https://9.9.9.9/mcp", secret_headers="A: canary")
+    assert operator.post(page, entered).status_code == 302
+
+
 @pytest.mark.parametrize(("changes", "field", "words"), BAD_FORMS)
 def test_what_is_wrong_is_said_before_saving(
     org: Org, operator: Client, make_upstream: MakeUpstream, changes: dict[str, str], field: str, words: str
@@ -288,8 +313,11 @@ def test_list_shows_state_error_and_tools(operator: Client, make_upstream: MakeU
     store_catalogue(up.pk, "", {"tool": [tool("a"), tool("b")]})
     record_state(up.pk, "up")
     record_state(down.pk, "down", error="It refused the connection.", stderr_tail="boom\n")
+    record_state(make_upstream("resting").pk, "resting", error="5 calls in a row failed.")
     shown = html.unescape(operator.get(reverse(LIST)).content.decode())
     assert "It refused the connection." in shown
+    assert "left alone" in shown
+    assert "5 calls in a row failed." in shown
     assert "${NOWHERE} is not defined" in shown
     assert "boom" in operator.get(reverse(CHANGE, args=[down.pk])).content.decode()
 

@@ -145,6 +145,14 @@ def test_variables_come_from_the_environment_but_never_the_hubs_own(org: Org) ->
     assert "'t'" not in repr(plan)
 
 
+@pytest.mark.requirement("U5")
+def test_secret_in_the_arguments_is_a_fault_that_names_the_environment(org: Org) -> None:
+    text = document(a1={"command": "a", "args": ["--token", "${API_TOKEN}"]}, b1={"command": "b", "args": ["${D}"]})
+    plan = plan_import(org, text, environment={"API_TOKEN": "canary", "D": "/srv"})
+    assert [fault.place for fault in plan.faults] == ["mcpServers.a1.args[1]"]
+    assert "environment" in plan.faults[0].text
+
+
 @pytest.mark.requirement("U21")
 def test_hosts_written_on_the_command_line_are_allowed_for_that_upstream(org: Org) -> None:
     text = document(

@@ -53,6 +53,16 @@ def test_unusable_upstream_is_left_out_with_its_reason_and_spares_the_others(
     assert {row.slug: bool(row.fault) for row in org_health(org)} == {"bad": True, "good": False}
 
 
+@pytest.mark.requirement("U5")
+def test_secret_in_a_command_keeps_it_from_being_started(org: Org, make_upstream: MakeUpstream) -> None:
+    row = make_upstream(
+        transport="stdio", url="", command="run", args=["--key=${API_KEY}"], variables={"API_KEY": "canary"}
+    )
+    assert list(org_upstreams(org)) == []
+    assert "variable of the environment" in config_fault(row)
+    assert "canary" not in config_fault(row)
+
+
 def test_commands_that_are_not_allowed_are_not_started(
     org: Org, make_upstream: MakeUpstream, settings: Settings
 ) -> None:

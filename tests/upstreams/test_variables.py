@@ -1,6 +1,6 @@
 import pytest
 
-from upstreams.variables import UndefinedVariable, fill, mentioned_names, required_names
+from upstreams.variables import UndefinedVariable, fill, mentioned_names, required_names, secrets_in
 
 
 @pytest.mark.requirement("U6")
@@ -28,3 +28,14 @@ def test_names_are_found_in_order_and_once() -> None:
     texts = ["${B} ${A}", r"\${C} ${B} ${D:-x}"]
     assert required_names(texts) == ("B", "A")
     assert mentioned_names(texts) == ("B", "A", "D")
+
+
+@pytest.mark.parametrize(("name", "value"), [("API_KEY", "x"), ("TOKEN", "x"), ("IT", "ghp_0123456789abcdef")])
+def test_secret_is_known_by_its_name_or_its_value(name: str, value: str) -> None:
+    assert secrets_in([f"--with=${{{name}}}"], {name: value}) == (name,)
+    assert secrets_in([rf"\${{{name}}}"], {name: value}) == ()
+
+
+@pytest.mark.parametrize(("name", "value"), [("FOLDER", "/srv"), ("TOKEN_FILE", "/run/token"), ("MAX_TOKENS", "5")])
+def test_plain_variable_is_no_secret(name: str, value: str) -> None:
+    assert secrets_in([f"${{{name}}}"], {name: value}) == ()

@@ -21,7 +21,14 @@ from upstreams.pages.importing import import_page
 from upstreams.pages.recorded import RecordedAdmin, dash
 from upstreams.selectors import config_fault, offered_tools
 
-COLOURS = {"up": "success", "connecting": "info", "down": "danger", "unusable": "danger", "stopped": "warning"}
+COLOURS = {
+    "up": "success",
+    "connecting": "info",
+    "left alone": "warning",
+    "down": "danger",
+    "unusable": "danger",
+    "stopped": "warning",
+}
 # What the page's script evaluates; on a page to look at only, there is no field to ask.
 OVER_HTTP = "typeof transport === 'undefined' || transport != 'stdio'"
 AS_COMMAND = "typeof transport === 'undefined' || transport == 'stdio'"

@@ -7,6 +7,7 @@ from typing import Final
 from mcp.shared.inbound import (
     MCP_METHOD_HEADER,
     MCP_NAME_HEADER,
+    MCP_PARAM_HEADER_PREFIX,
     MCP_PROTOCOL_VERSION_HEADER,
     NAME_BEARING_METHODS,
     encode_header_value,
@@ -25,6 +26,7 @@ NOT_FORWARDED: Final = frozenset(
     }
 )
 USUAL_NAME: Final = 256
+NOTHING: Final[dict[tuple[str, ...], str]] = {}
 TAKES_BOTH: Final = "application/json, text/event-stream"
 
 
@@ -62,6 +64,12 @@ class Endpoint:
         if not isinstance(name, str):
             return method_lines(method)
         lines = named_lines(method, name) if len(name) <= USUAL_NAME else named_lines.__wrapped__(method, name)
-        if method == "tools/call" and (mirrored := self.param_headers.get(name)):
-            lines += header_lines(mcp_param_headers(mirrored, params.get("arguments") or {}).items())
+        if method == "tools/call":
+            mirrored = self.param_headers.get(name, NOTHING)
+            if mirrored:
+                lines += header_lines(mcp_param_headers(mirrored, params.get("arguments") or {}).items())
+            if exchange.param_headers:
+                known = {f"{MCP_PARAM_HEADER_PREFIX}{token}".lower() for token in mirrored.values()}
+                unknown = ((key, value) for key, value in exchange.param_headers.items() if key not in known)
+                lines += header_lines(unknown)
         return lines

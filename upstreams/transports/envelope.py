@@ -11,11 +11,16 @@ from mcp_types import (
 )
 
 import mcphub
-from upstreams.types import MODERN, ClientFacts, Era, Exchange
+from upstreams.types import MODERN, ClientFacts, Era, Exchange, UpstreamSpec
 
 HUB_INFO: Final[Mapping[str, Any]] = {"name": "mcphub", "version": mcphub.__version__}
 BRIDGED: Final = ("sampling", "elicitation", "roots")
 PASSED: Final = (*BRIDGED, "extensions")
+ALL_BRIDGED: Final[Mapping[str, Any]] = {
+    "sampling": {"tools": {}},
+    "elicitation": {"form": {}, "url": {}},
+    "roots": {"listChanged": True},
+}
 
 
 def params_for(exchange: Exchange, era: Era, token: int) -> Mapping[str, Any]:
@@ -43,6 +48,14 @@ def modern_meta(client: ClientFacts) -> dict[str, Any]:
     if client.log_level:
         meta[LOG_LEVEL_META_KEY] = client.log_level
     return meta
+
+
+def reader_of(spec: UpstreamSpec) -> ClientFacts:
+    """The hub as it reads what the upstream offers: it declares whatever a client could there.
+
+    Some servers list tools only to clients that declare what these need (SDK examples, server-everything).
+    """
+    return ClientFacts({name: value for name, value in ALL_BRIDGED.items() if name not in spec.withheld})
 
 
 def offered(client: ClientFacts, holder: str) -> dict[str, Any]:

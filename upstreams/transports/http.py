@@ -9,13 +9,23 @@ import asyncio
 import itertools
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from mcphub.core import aio
 from mcphub.core.limits import Limits
 from upstreams.discovery import read_tools
-from upstreams.errors import EgressRefused, Lost, ProtocolFault, RpcError, TimedOut, Unreachable, UpstreamError
+from upstreams.errors import (
+    EgressRefused,
+    LinkOver,
+    Lost,
+    ProtocolFault,
+    RpcError,
+    TimedOut,
+    Unreachable,
+    UpstreamError,
+)
 from upstreams.transports import base, opening
 from upstreams.transports import wire as messages
 from upstreams.transports.answers import Answers, HttpUnderway, Moved, SessionForgotten
@@ -114,7 +124,7 @@ class HttpLink:
 
     async def request(self, exchange: Exchange) -> Answer:
         if self.ended is not None:
-            raise Unreachable("The connection to the upstream has ended.")
+            raise LinkOver("The connection to the upstream has ended.")
         try:
             answer = await self._request_once(exchange)
         except SessionForgotten as forgotten:
@@ -184,10 +194,13 @@ class HttpLink:
             await self._renew(forgotten)
 
     async def _mend(self, exchange: Exchange, error: RpcError) -> Answer:
-        """The upstream refused our headers: read its tools again and send once more; else it is our fault."""
+        """The upstream refused our headers: read its tools again and send once more; else it is our fault.
+
+        What the client added stays away from the second try: nobody else shall pay for it.
+        """
         if error.code == opening.HEADER_MISMATCH and exchange.method == "tools/call":
             self._endpoint.param_headers = opening.param_headers(await read_tools(self._request_once, self._limits))
-            answer = await self._request_once(exchange)
+            answer = await self._request_once(replace(exchange, param_headers={}))
             if answer.error is None or not opening.is_about_the_hop(answer.error):
                 return answer
         self.ended = ProtocolFault("The upstream refuses the hub's headers.", outcome="not_sent")

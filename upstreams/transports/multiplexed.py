@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any, Final
 
+from audit.metrics import STRAYS
 from mcphub.core import aio, clock
 from mcphub.core.limits import Limits
-from upstreams.errors import Lost, ProtocolFault, RpcError, TimedOut, Unreachable, UpstreamError, UpstreamFailed
+from upstreams.errors import LinkOver, Lost, ProtocolFault, RpcError, TimedOut, UpstreamError, UpstreamFailed
 from upstreams.loglevels import MESSAGE
 from upstreams.transports import base, wire
 from upstreams.transports.base import Underway, Watcher
@@ -37,7 +38,6 @@ class Multiplexed:
         self.spec = spec
         self.era: Era = "handshake"
         self.ended: UpstreamError | None = None
-        self.noise = 0
         self._watcher = watcher
         self._capabilities = capabilities
         self._turn = asyncio.Lock() if any(name in capabilities for name in BRIDGED) else None
@@ -121,7 +121,7 @@ class Multiplexed:
 
     async def request(self, exchange: Exchange) -> Answer:
         if self.ended is not None:
-            raise Unreachable("The connection to the upstream has ended.")
+            raise LinkOver("The connection to the upstream has ended.")
         self._last_id += 1
         under = Underway(exchange, self._last_id, Patience(self.spec.call_s, self.spec.call_hard_s))
         sent = False
@@ -177,12 +177,15 @@ class Multiplexed:
             under.fail(error)
 
     def _noticed_noise(self, fault: ProtocolFault, *, meant: bool) -> None:
-        self.noise += 1
+        self._count_stray()
         self._noise_run += 1
         if meant and (under := self._sole()) is not None:
             under.fail(fault)
         elif self._noise_run > self._noise_lines:
             self.finish(ProtocolFault("The upstream prints other things than protocol messages."))
+
+    def _count_stray(self) -> None:
+        STRAYS.labels(self.spec.slug).inc()
 
     def _route(self, message: wire.Message) -> None:
         if not message.method:
@@ -194,12 +197,14 @@ class Multiplexed:
 
     def _answered(self, message: wire.Message) -> None:
         under = self._underway.get(message.id) if isinstance(message.id, int) else None
-        if under is not None:
+        if under is not None and not under.answer.done():
             under.settle(message, self.era)
         elif isinstance(message.id, int) and self._abandoned.pop(message.id, None) is not None:
             return
         elif message.id in self._listens:
             self._tells_no_more(int(message.id))
+        elif isinstance(message.id, int) and 0 < message.id <= self._last_id:
+            self._count_stray()  # a second answer; whoever is under way now has nothing to do with it
         else:
             self._noticed_noise(ProtocolFault("The upstream answered with an id that was not asked."), meant=True)
 
@@ -243,7 +248,7 @@ class Multiplexed:
         try:
             params = message.arguments()
         except ProtocolFault:
-            self.noise += 1
+            self._count_stray()
             return
         if message.method == base.PROGRESS:
             token = params.get("progressToken")

@@ -4,12 +4,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
+import structlog
 from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
 
 from upstreams.errors import ProtocolFault, RpcError, UpstreamFailed
+from upstreams.reports import Listing
 from upstreams.transports.base import own
 from upstreams.transports.envelope import HUB_INFO
 from upstreams.types import HANDSHAKE_REVISIONS, MODERN, Answer, Exchange, ServerFacts
+
+log = structlog.get_logger(__name__)
 
 OFFERED: Final = HANDSHAKE_REVISIONS[-1]
 HEADER_MISMATCH: Final = -32020
@@ -73,6 +77,17 @@ def modern_facts(answer: Answer) -> ServerFacts | None:
 def is_about_the_hop(error: RpcError) -> bool:
     """Whether this error speaks of what the hub itself adds, so that no client may see it as its own."""
     return error.code in (HEADER_MISMATCH, UNSUPPORTED_VERSION)
+
+
+def usable(listing: Listing) -> Listing:
+    """Without tools whose `x-mcp-header` annotations are invalid: over HTTP they must be left out (2026-07-28)."""
+    fit = []
+    for tool in listing.get("tool", ()):
+        if (fault := find_invalid_x_mcp_header(tool.get("inputSchema"))) is None:
+            fit.append(tool)
+        else:
+            log.warning("definition_dropped", kind="tool", name=ascii(tool.get("name"))[:80], why=fault)
+    return {**listing, "tool": fit} if "tool" in listing else listing
 
 
 def param_headers(tools: Iterable[Mapping[str, Any]]) -> dict[str, dict[tuple[str, ...], str]]:

@@ -58,6 +58,7 @@ class Origin:
         self._addresses: list[str] = []
         self._fresh_until = 0.0
         self._idle: deque[Wire] = deque()
+        self._pruning: asyncio.TimerHandle | None = None
         self._looking = asyncio.Lock()
 
     def target(self, location: str, base: str = "/") -> str | None:
@@ -92,8 +93,22 @@ class Origin:
         """Take back a connection after its exchange."""
         if wire.release():
             self._idle.append(wire)
-            while len(self._idle) > IDLE_WIRES or clock.monotonic() - self._idle[0].free_since >= IDLE_S:
+            if len(self._idle) > IDLE_WIRES:
                 self._idle.popleft().abort()
+            if self._pruning is None:
+                self._prune_later()
+
+    def _prune_later(self) -> None:
+        self._pruning = asyncio.get_running_loop().call_later(IDLE_S, self._prune)
+
+    def _prune(self) -> None:
+        """Close what was idle for too long; one timer for all connections."""
+        self._pruning = None
+        too_old = clock.monotonic() - IDLE_S
+        while self._idle and self._idle[0].free_since <= too_old:
+            self._idle.popleft().abort()
+        if self._idle:
+            self._prune_later()
 
     async def obtain(self) -> Wire:
         """A connection, idle or new, after looking the name up if it is time. Raises `UpstreamError`."""
@@ -121,6 +136,9 @@ class Origin:
 
     def close(self) -> None:
         """Close the idle connections; those in use close themselves."""
+        if self._pruning is not None:
+            self._pruning.cancel()
+            self._pruning = None
         while self._idle:
             self._idle.pop().abort()
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from mcphub.core import aio
 from mcphub.core.limits import Limits
-from upstreams.errors import Lost, TooLarge, UpstreamError
+from upstreams.errors import LinkOver, Lost, TooLarge, UpstreamError
 from upstreams.runners.base import Process
 from upstreams.transports.base import Watcher
 from upstreams.transports.multiplexed import Multiplexed
@@ -56,9 +56,13 @@ class StdioLink(Multiplexed):
         super().__init__(spec, watcher, limits, capabilities)
         self._process = process
         self._lines = Lines(limits.result_bytes)
+        self._silent = False
         self._reader = aio.spawn(self._read(), name=f"stdio {spec.slug}")
 
     async def send(self, data: bytes) -> None:
+        if self._silent:
+            await asyncio.wait({self._reader}, timeout=ENDS_S)
+            raise LinkOver("The upstream's process was ending.")
         try:
             await self._process.write(data + b"\n")
         except OSError:
@@ -85,8 +89,18 @@ class StdioLink(Multiplexed):
                     self.received(line)
             if self.ended is not None:
                 return
-        how = await self._process.ended()
-        self.finish(with_complaint(Lost(f"The upstream's process ended ({how})."), self.stderr_tail()))
+        self._silent = True
+        ended = Lost(f"The upstream's process ended ({await self._end()}).")
+        self.finish(with_complaint(ended, self.stderr_tail()))
+
+    async def _end(self) -> str:
+        """How the process ended, after its output did; one that lives on without is stopped."""
+        try:
+            async with asyncio.timeout(ENDS_S):
+                return await self._process.ended()
+        except TimeoutError:
+            await self._process.stop()
+            return "after it had closed its output"
 
 
 def with_complaint(error: UpstreamError, stderr: str) -> UpstreamError:

@@ -55,6 +55,12 @@ def server() -> list[str]:
     return [str(modules() / ".bin" / "node"), str(modules().parent / "server.mjs")]
 
 
+def example(name: str) -> list[str]:
+    """The command line of one of the servers that the TypeScript SDK 1.x brings as examples."""
+    file = modules() / "@modelcontextprotocol" / "sdk" / "dist" / "esm" / "examples" / "server" / f"{name}.js"
+    return [str(modules() / ".bin" / "node"), str(file)]
+
+
 def environment() -> dict[str, str]:
     """The caller's environment, with the installed Node first on PATH."""
     return {**os.environ, "PATH": f"{modules() / '.bin'}{os.pathsep}{os.environ['PATH']}"}

@@ -98,6 +98,15 @@ def everything_http(folder: Path, transport: str = "streamableHttp") -> Iterator
 
 
 @contextmanager
+def example_http(folder: Path, name: str) -> Iterator[str]:
+    """One of the TypeScript SDK's own example servers over streamable HTTP; gives its URL."""
+    port = free_port()
+    ports = {"PORT": str(port), "MCP_PORT": str(port)}
+    with listening(node.example(name), port, folder / f"{name}.log", {**node.environment(), **ports}):
+        yield f"http://127.0.0.1:{port}/mcp"
+
+
+@contextmanager
 def listening(command: Sequence[str], port: int, log: Path, env: Mapping[str, str]) -> Iterator[Process]:
     """Run a program until the block ends; the block begins once it accepts connections on `port`."""
     process = Process(command, log, env=env)

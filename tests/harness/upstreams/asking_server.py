@@ -3,7 +3,7 @@
 `python -m tests.harness.upstreams.asking_server handshake|modern|both [PORT]`; without a port it speaks over stdio.
 `both` answers every client, but asks in the way of the handshake era, which a modern client cannot be asked in.
 All offer the same tools under the same names. A call that is cancelled while it waits for an answer appends
-a line to the file named by `MARKS`.
+a line to the file named by `MARKS`, and so do changed roots.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from mcp_types import (
     InputRequiredResult,
     JSONRPCError,
     ListRootsRequest,
+    NotificationParams,
     SamplingMessage,
     TextContent,
     Tool,
@@ -38,6 +39,7 @@ from pydantic import BaseModel
 Ctx = Context[Any, Any]
 
 PAGE: Final = "https://example.test/consent"
+ROOTS_CHANGED: Final = "notifications/roots/list_changed"
 METHOD_NOT_FOUND: Final = -32601
 UNKNOWN: Final = {"handshake": "server/discover", "modern": "initialize"}
 """What a server of one era alone has never heard of."""
@@ -201,6 +203,11 @@ async def capabilities(ctx: Ctx) -> str:
     return "" if declared is None else declared.model_dump_json(exclude_none=True, by_alias=True)
 
 
+async def note_changed_roots(ctx: Any, params: Any) -> None:
+    """A client has other roots now."""
+    mark("roots-changed")
+
+
 async def stdio_without(method: str, server: MCPServer) -> None:
     """Serve as programs of one era do: the SDK's own settles on an era with the first message."""
     lowlevel = server._lowlevel_server
@@ -232,6 +239,13 @@ def without(method: str) -> Any:
     return refuse
 
 
+async def asking_at_completion(ctx: Any, call_next: Any) -> Any:
+    """Ask for input where the protocol has none."""
+    if ctx.method == "completion/complete":
+        return {"resultType": "input_required", "requestState": "mine"}
+    return await call_next(ctx)
+
+
 HANDSHAKE: Final = {
     "colours": colours_by_asking,
     "page": page_by_asking,
@@ -256,11 +270,12 @@ MODERN: Final = {
 
 def main(era: str, *port: str) -> None:
     unknown = UNKNOWN.get(era)
-    server = MCPServer("asking", middleware=[without(unknown)] if unknown else [])
+    server = MCPServer("asking", middleware=[asking_at_completion, *([without(unknown)] if unknown else [])])
     for name, function in (MODERN if era == "modern" else HANDSHAKE).items():
         server.add_tool(function, name=name, structured_output=False)
     greet = greet_by_result if era == "modern" else greet_by_asking
     server.prompt(name="greet")(greet)
+    server._lowlevel_server.add_notification_handler(ROOTS_CHANGED, NotificationParams, note_changed_roots)
     if port:
         server.run("streamable-http", host="127.0.0.1", port=int(port[0]))
     elif unknown:

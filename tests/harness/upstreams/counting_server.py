@@ -59,8 +59,12 @@ async def wait(seconds: float) -> str:
 async def pass_gate(gate: str, context: Context[Any, Any]) -> str:
     """Report one step, wait until a file of this name stands beside the marks, report another."""
     await context.report_progress(1, 2)
-    while not Path(os.environ["MARKS"]).with_name(gate).exists():
-        await asyncio.sleep(0.02)
+    try:
+        while not Path(os.environ["MARKS"]).with_name(gate).exists():
+            await asyncio.sleep(0.02)
+    except asyncio.CancelledError:
+        append("MARKS", f"ended-{gate}")
+        raise
     await context.report_progress(2, 2)
     return "passed"
 

@@ -2,8 +2,8 @@
 
 `python -m tests.harness.upstreams.telling_server handshake|modern [PORT]`; without a port it speaks over stdio.
 Tools: `touch` (a resource was updated), `grow` (one more tool), `publish` (one more resource, said),
-`publish_quietly`, `say` (a log message on the call), `mutter` (one that belongs to no call), `watched` (what is
-subscribed to). Handshake clients are told on their own session; modern ones on the streams that they listen on.
+`publish_quietly`, `say` (a log message on the call), `mutter` (one that belongs to no call), `opened` (a page was),
+`watched` (what is subscribed to). Handshake clients are told on their own session, modern ones where they listen.
 """
 
 import json
@@ -34,7 +34,7 @@ class Telling:
 
     def __init__(self) -> None:
         self.bus = InMemorySubscriptionBus()
-        self.tools = ["touch", "grow", "publish", "publish_quietly", "say", "mutter", "watched"]
+        self.tools = ["touch", "grow", "publish", "publish_quietly", "say", "mutter", "opened", "watched"]
         self.resources = ["news://a", "news://b"]
         self.sessions: dict[str, Any] = {}
         self.watched: dict[tuple[str, str], Any] = {}
@@ -93,6 +93,9 @@ class Telling:
 
     async def call_mutter(self, ctx: Any, level: Any, text: str) -> None:
         await ctx.session.send_log_message(level, text)
+
+    async def call_opened(self, ctx: Any, page: str) -> None:
+        await ctx.session.send_elicit_complete(page)
 
     async def call_watched(self, ctx: Any) -> str:
         return json.dumps(sorted(uri for uri, _ in self.watched))

@@ -53,7 +53,7 @@ bench: .venv/.ready ## measure the hub, write docs/benchmark.md
 	@$(UV) sync --quiet --frozen --inexact --group bench
 	@exec $(PYTHON) -m bench $(ARGS)
 
-soak: .venv/.ready ## the long proofs of what the hub survives, an hour and a half; writes docs/reliability.md
+soak: .venv/.fuzz ## the long proofs of what the hub survives, an hour and a half; writes docs/reliability.md
 	@exec $(PYTHON) -m tests.soak $(ARGS)
 
 conformance: .venv/.ready ## the official protocol suite against the hub, writes docs/conformance.md
@@ -70,6 +70,10 @@ image: ## a container image, mcphub:latest
 # The hub alone is a third of the whole; a first `make up` does not wait for the tools of development.
 .venv/.runtime: pyproject.toml uv.lock | .venv/.uv
 	@$(UV) sync --quiet --frozen --inexact --no-dev
+	@touch $@
+
+.venv/.fuzz: .venv/.ready
+	@$(UV) sync --quiet --frozen --inexact --group fuzz
 	@touch $@
 
 .venv/.ready: pyproject.toml uv.lock | .venv/.uv

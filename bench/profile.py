@@ -93,8 +93,8 @@ def profile(folder: Path, base: str, era: str) -> dict[str, float]:
         hub.terminate()
         environment = hub.environment | {"DJANGO_SETTINGS_MODULE": "mcphub.settings"}
         command = [sys.executable, "-m", "bench.profile", era]
-        said = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True, timeout=120).stdout
-    return msgspec.json.decode(said.splitlines()[-1], type=dict[str, float])
+        done = subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=120)
+    return msgspec.json.decode(done.stdout.splitlines()[-1], type=dict[str, float])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 is refused with a 4xx, the HTTP+SSE transport of 2024-11-05 on the same URL (the order of 2026-07-28,
 "backward compatibility").
 **stdio**: `server/discover` first as well. Some servers ignore requests that come before `initialize`, so
-after `PROBE_S` the handshake is sent behind it; some stop at it, then the process is started once more
+after `probe_s` the handshake is sent behind it; some stop at it, then the process is started once more
 and greeted with `initialize`. A known era (kept in the upstream's state) skips the question.
 
 Servers that are modern may serve the handshake era as well, with requests to the client in the middle of a call,
@@ -35,7 +35,6 @@ from upstreams.transports.sse import SseLink
 from upstreams.transports.stdio import StdioLink
 from upstreams.types import Answer, Era, ServerFacts, UpstreamSpec
 
-PROBE_S: Final = 5
 NOT_STREAMABLE: Final = frozenset({400, 404, 405, 406, 415})
 Known = Era | str
 Way = Callable[[Multiplexed], Awaitable[ServerFacts | None]]
@@ -68,7 +67,7 @@ class Reach:
         if self._spec.transport == "stdio":
             return await opener.stdio(era, as_client=as_client)
         if self._endpoint is None:
-            self._endpoint = Endpoint(self._spec, self._means.allow)
+            self._endpoint = Endpoint(self._spec, self._means.allow, self._means.limits)
         if self._spec.transport == "sse":
             return await opener.sse(self._endpoint)
         if as_client:
@@ -140,7 +139,7 @@ class Opener:
         """Whether this modern upstream also begins sessions; without one it could not ask a client anything."""
         link = HttpLink(self._spec, endpoint, self._watcher, self._means.limits, {})
         try:
-            async with asyncio.timeout(PROBE_S):
+            async with asyncio.timeout(self._means.limits.probe_s):
                 return not (await link.initialize()).sessionless
         except (TimeoutError, UpstreamError):
             return False
@@ -149,7 +148,7 @@ class Opener:
 
     async def _is_modern(self, link: HttpLink) -> bool:
         try:
-            async with asyncio.timeout(PROBE_S):
+            async with asyncio.timeout(self._means.limits.probe_s):
                 facts = opening.modern_facts(await link.discover())
         except (TimeoutError, ProtocolFault, UpstreamFailed):
             return False
@@ -212,7 +211,7 @@ class Opener:
     async def _discovered(self, link: Multiplexed) -> ServerFacts | None:
         link.era = "modern"
         try:
-            async with asyncio.timeout(PROBE_S):
+            async with asyncio.timeout(self._means.limits.probe_s):
                 return opening.modern_facts(await link.request(opening.discover()))
         except (TimeoutError, TimedOut, ProtocolFault):
             return None

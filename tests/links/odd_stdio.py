@@ -35,6 +35,9 @@ def call(id: int, do: str, arguments: dict[str, Any]) -> None:
     if do == "noise":
         for n in range(1000):
             print(f"INFO this is not JSON-RPC {n}")
+    if do == "endless-noise":
+        while True:
+            print("n" * 10_000)
     if do == "grandchild":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
         say({"id": id, "result": {"pid": child.pid}})

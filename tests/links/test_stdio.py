@@ -118,6 +118,7 @@ async def test_noise_between_messages_is_skipped(hub: Connections) -> None:
         ("long-line", errors.TooLarge),
         ("hang", errors.TimedOut),
         ("close-stdout", errors.Lost),
+        ("endless-noise", errors.ProtocolFault),
     ],
 )
 @pytest.mark.requirement("U19")

@@ -130,6 +130,18 @@ async def test_hot_reload_follows_the_file_and_keeps_the_state_of_a_bad_one(new_
     assert hub.terminate() == 0
 
 
+@pytest.mark.requirement("X7", "X15")
+async def test_hot_reload_follows_the_persons_file_beside_the_demo(new_hub: NewHub, tmp_path: Path) -> None:
+    path = servers_file(tmp_path / "servers.json", {"one": DEMO})
+    hub = new_hub().up("--config", str(path), "--hot-reload", "--demo")
+    await until_tools(hub, lambda names: {"one__roll_dice", "demo__roll_dice"} <= names)
+    servers_file(path, {"two": DEMO})
+    await until_tools(hub, lambda names: "two__roll_dice" in names and "one__roll_dice" not in names)
+    path.write_text('{"mcpServers": {"two": {"command": "x"}, "two": {"command": "y"}}}')
+    until("the refusal", lambda: "“two” stands twice" in hub.output)
+    assert {"two__roll_dice", "demo__roll_dice"} <= await tools(hub)
+
+
 def test_bad_servers_file_names_every_fault_and_nothing_starts(tmp_path: Path) -> None:
     path = servers_file(tmp_path / "servers.json", {"a": {"command": 1}, "b": {"url": "ftp://x"}})
     code, words = refusal("up", "--port", "0", "--config", str(path), folder=tmp_path)

@@ -20,6 +20,7 @@ import uvloop
 from django.conf import settings
 from uvicorn.server import ServerState
 
+from gateway.server.doors import open_doors
 from gateway.server.drain import drain
 from gateway.server.uvicorn import make_server
 from mcphub import asgi
@@ -155,7 +156,7 @@ async def spent_us(work: Callable[[], Awaitable[Any]], times: int) -> float:
 async def calls(era: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """What makes one call, on one of `CLIENTS` lines that is free."""
     await asgi.start()
-    config = make_server(asgi.application, drain(), settings.HUB.limits).config
+    config = make_server(asgi.application, drain(), settings.HUB.limits, open_doors(settings.HUB.limits)).config
     config.load()
     state = ServerState()
     lines = [Line(lambda: config.http_protocol_class(config, state, {})) for _ in range(CLIENTS)]  # type: ignore[call-arg, misc]  # uvicorn types it as any protocol

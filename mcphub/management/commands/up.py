@@ -4,6 +4,7 @@ import argparse
 import json
 import socket
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -67,17 +68,20 @@ class Command(BaseCommand):
         bootstrap.migrate()
         check_keys()
         org = bootstrap.default_org()
-        path = servers.file_of(brought)
-        if path is not None:
-            for warning in servers.take_over(org, path).warnings:
-                self.stderr.write(f"{path}: {warning}")
+        take_over = partial(servers.take_over, org, brought)
+        report = take_over()
+        place = f"{brought.config}: " if brought.config else ""
+        if report.faults:
+            raise CommandError("\n".join(f"{place}{fault}" for fault in report.faults))
+        for warning in report.warnings:
+            self.stderr.write(f"{place}{warning}")
         if brought.words:
             servers.check_single(org)
 
         from mcphub.standalone.hub import Hub  # Twisted's reactor and the application load here, once all is well
 
-        hub = Hub(sock, lambda: self._welcome(org, public_url(sock), as_json=options["json"]), org)
-        hub.servers_file = path.resolve() if path and options["hot_reload"] else None
+        hub = Hub(sock, lambda: self._welcome(org, public_url(sock), as_json=options["json"]), take_over)
+        hub.servers_file = brought.config.resolve() if brought.config and options["hot_reload"] else None
         hub.certfile, hub.keyfile = options["ssl_certfile"], options["ssl_keyfile"]
         hub.run()
 

@@ -166,6 +166,18 @@ def test_switch_that_is_no_boolean_is_refused_with_its_place(tmp_path: Path) -> 
     assert "mcpServers.off.disabled: must be true or false" in words
 
 
+def test_key_of_another_org_is_refused_as_the_owners(new_hub: NewHub, tmp_path: Path) -> None:
+    hub = new_hub().up()
+    hub.manage("create_org", "other")
+    theirs = hub.manage_json("create_key", "theirs", "--org", "other", "--role", "owner")["key"]
+    assert hub.terminate() == 0
+    data = str(hub.folder / "data")
+    code, words = refusal("up", "--port", "0", "--api-key", theirs, "--data-dir", data, folder=tmp_path)
+    assert code == 1
+    assert "in use in another org" in words
+    assert "Traceback" not in words
+
+
 def test_missing_servers_file_is_named_once(tmp_path: Path) -> None:
     code, words = refusal("up", "--port", "0", "--config", "/nowhere.json", folder=tmp_path)
     assert code == 1

@@ -15,6 +15,7 @@ from django.core.management import BaseCommand, CommandError
 from gateway.server.sockets import CannotListen, listen
 from mcphub.accounts import links
 from mcphub.accounts.models import Org
+from mcphub.accounts.services import Refused
 from mcphub.checks import TAG
 from mcphub.core.starting import CannotStart, check_keys
 from mcphub.standalone import bootstrap, servers
@@ -61,13 +62,15 @@ class Command(BaseCommand):
         try:
             sock = listen(settings.HUB.host, settings.HUB.port)
             self._run(sock, brought, options)
-        except (CannotListen, CannotStart, BadServers) as fault:
+        except (CannotListen, CannotStart, BadServers, Refused) as fault:
             raise CommandError(str(fault)) from None
 
     def _run(self, sock: socket.socket, brought: Brought, options: dict[str, Any]) -> None:
         bootstrap.migrate()
         check_keys()
         org = bootstrap.default_org()
+        if settings.HUB.admin_key:
+            bootstrap.first_key(org, settings.HUB.admin_key)  # before anything runs: it may be refused
         take_over = partial(servers.take_over, org, brought)
         report = take_over()
         place = f"{brought.config}: " if brought.config else ""

@@ -351,6 +351,22 @@ def test_tls_from_files(new_hub: NewHub, tmp_path: Path) -> None:
     assert all(cookie.startswith("__Host-") and "Secure" in cookie for cookie in cookies)
 
 
+@pytest.mark.parametrize("wrong", ["certificate", "key", "pair"])
+def test_tls_files_that_do_not_fit_are_a_sentence(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "other").mkdir()
+    cert, key = self_signed(tmp_path)
+    if wrong == "pair":
+        _, key = self_signed(tmp_path / "other")
+    else:
+        (cert if wrong == "certificate" else key).write_text("nonsense")
+    code, words = refusal(
+        "up", "--port", "0", "--ssl-certfile", str(cert), "--ssl-keyfile", str(key), folder=tmp_path
+    )
+    assert code == 1
+    assert "TLS cannot be served with" in words
+    assert "Traceback" not in words
+
+
 def test_cloud_mode_has_other_commands(tmp_path: Path) -> None:
     code, words = refusal("up", "--port", "0", folder=tmp_path, mode="cloud")
     assert code in (1, 2)

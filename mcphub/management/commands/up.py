@@ -3,6 +3,7 @@
 import argparse
 import json
 import socket
+import ssl
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -60,6 +61,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         brought = _brought(options)
         try:
+            _check_tls(options["ssl_certfile"], options["ssl_keyfile"])
             sock = listen(settings.HUB.host, settings.HUB.port)
             self._run(sock, brought, options)
         except (CannotListen, CannotStart, BadServers, Refused) as fault:
@@ -145,6 +147,17 @@ def _misfits(brought: Brought, options: dict[str, Any]) -> Iterable[str]:
         yield f"--server-type {brought.server_type} does not go with {brought.words[0]}."
     if options["ssl_keyfile"] and not options["ssl_certfile"]:
         yield "--ssl-keyfile needs --ssl-certfile."
+
+
+def _check_tls(certfile: str | None, keyfile: str | None) -> None:
+    """Raises `CannotStart` for files that do not hold a certificate and its own key, unencrypted."""
+    if certfile is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile, password="")
+    except (ssl.SSLError, OSError) as error:
+        why = getattr(error, "reason", None) or error.strerror or error
+        raise CannotStart(f"TLS cannot be served with {certfile} and {keyfile or 'the key in it'}: {why}") from None
 
 
 def _headers(text: str) -> dict[str, str]:

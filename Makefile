@@ -57,7 +57,7 @@ bench-peers: .venv/.ready ## compare with other gateways, write docs/benchmark-p
 	@$(UV) sync --quiet --frozen --inexact --group bench
 	@exec $(PYTHON) -m bench --peers $(ARGS)
 
-soak: .venv/.ready ## the long proofs of what the hub survives, an hour and a half; writes docs/reliability.md
+soak: .venv/.fuzz ## the long proofs of what the hub survives, an hour and a half; writes docs/reliability.md
 	@exec $(PYTHON) -m tests.soak $(ARGS)
 
 conformance: .venv/.ready ## the official protocol suite against the hub, writes docs/conformance.md
@@ -74,6 +74,10 @@ image: ## a container image, mcphub:latest
 # The hub alone is a third of the whole; a first `make up` does not wait for the tools of development.
 .venv/.runtime: pyproject.toml uv.lock | .venv/.uv
 	@$(UV) sync --quiet --frozen --inexact --no-dev
+	@touch $@
+
+.venv/.fuzz: .venv/.ready
+	@$(UV) sync --quiet --frozen --inexact --group fuzz
 	@touch $@
 
 .venv/.ready: pyproject.toml uv.lock | .venv/.uv

@@ -38,7 +38,8 @@ def close_open_intents() -> int:
 
 def _close_of(writer: AuditWriter) -> int:
     limits, now = settings.HUB.limits, epoch_us()
-    silent = writer.closed or writer.beat_at < now - int(limits.audit_silent_s * 1_000_000)
+    # A sign of life from the future is none either: the clock was put back since.
+    silent = writer.closed or abs(now - writer.beat_at) > limits.audit_silent_s * 1_000_000
     longest_call_us = int((limits.call_hard_s + limits.person_s) * 2 * 1_000_000)
     closed = 0
     while writer.reconciled_seq < writer.head_seq:

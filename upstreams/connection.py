@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from mcphub.core import aio, clock
-from upstreams.errors import RpcError, UpstreamError
+from upstreams.errors import RpcError, TimedOut, UpstreamError
 from upstreams.loglevels import MESSAGE, is_lower
 from upstreams.transports.base import own
 from upstreams.types import Answer, Exchange, Link, UpstreamSpec
@@ -37,7 +37,8 @@ LEVEL_S: Final = 5
 class Connection:
     """The link for one (holder, declared capabilities). At most one task makes it, whoever waits for it.
 
-    `as_client`: it is in the era of its client, not in the one that the upstream prefers.
+    A call waits `wait_s` for it at most. `as_client`: it is in the era of its client, not in the one that the
+    upstream prefers.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Connection:
         lost: Callable[[], None],
         renewed: Callable[[], None],
         *,
+        wait_s: float,
         as_client: bool = False,
     ) -> None:
+        self._wait_s = wait_s
         self.as_client = as_client
         self.holder = holder
         self.capabilities = capabilities
@@ -72,7 +75,7 @@ class Connection:
         """Send over the live link, or over a new one. Raises `UpstreamError`."""
         link = self.live
         if link is None or link.ended is not None:
-            link = await self.link()
+            link = await self._ready()
         if exchange.caller != self._caller:
             self._called_by(exchange.caller)
         if exchange.client.log_level != self.level and is_lower(exchange.client.log_level, self.level):
@@ -85,6 +88,14 @@ class Connection:
             self.used_at = clock.monotonic()
             if not self.calls and self._drained is not None:
                 self._drained.set()
+
+    async def _ready(self) -> LiveLink:
+        """A link, waited for as long as for an answer."""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                return await self.link()
+        except TimeoutError:
+            raise TimedOut("The upstream did not become ready in time.", outcome="not_sent") from None
 
     async def drained(self) -> None:
         """Wait until no call is under way; for connections that get no new ones."""

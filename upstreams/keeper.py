@@ -190,7 +190,14 @@ class Keeper:
 
     def _connect(self, holder: str, capabilities: Mapping[str, Any], *, as_client: bool = False) -> Connection:
         return Connection(
-            holder, capabilities, self._open, self._noticed, self._wake_up, self.refresh, as_client=as_client
+            holder,
+            capabilities,
+            self._open,
+            self._noticed,
+            self._wake_up,
+            self.refresh,
+            wait_s=self.spec.call_s,
+            as_client=as_client,
         )
 
     def _connection(self, client: ClientFacts, holder: str) -> Connection:

@@ -1,22 +1,22 @@
 """`--hot-reload`: the rows follow the servers file while the hub runs; a bad file keeps the old state."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import structlog
 import watchfiles
 
-from mcphub.accounts.models import Org
 from mcphub.core.aio import in_thread
-from upstreams.services import SyncReport, sync_file
+from upstreams.services import SyncReport
 
 DEBOUNCE_MS: Final = 200
 
 log = structlog.get_logger(__name__)
 
 
-async def follow(org: Org, target: Path, started: asyncio.Event) -> None:
+async def follow(target: Path, take_over: Callable[[], SyncReport], started: asyncio.Event) -> None:
     """Take the file over at each change, until cancelled. `started` is set once changes are seen.
 
     `target` is absolute. Its folder is watched, not the file itself, for editors replace files.
@@ -32,7 +32,7 @@ async def follow(org: Org, target: Path, started: asyncio.Event) -> None:
     async for changed in changes:
         started.set()
         if changed:
-            tell(target, await in_thread(sync_file, org, target))
+            tell(target, await in_thread(take_over))
 
 
 def tell(path: Path, report: SyncReport) -> None:

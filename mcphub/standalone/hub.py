@@ -13,9 +13,9 @@ from gateway.server.daphne import DrainingServer
 from gateway.server.doors import open_doors
 from gateway.server.drain import drain
 from mcphub import asgi
-from mcphub.accounts.models import Org
 from mcphub.core.aio import cancel, in_thread, spawn
 from mcphub.standalone.hotreload import follow
+from upstreams.services import SyncReport
 
 if TYPE_CHECKING:
     from mcphub.standalone.workers import EmbeddedWorkers
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Hub:
-    """One run. `welcome` is called in a thread once all is well; `servers_file` is followed while it runs."""
+    """One run. `welcome` is called in a thread once all is well.
+
+    `servers_file` is followed while it runs: `take_over` is called in a thread at each of its changes.
+    """
 
     sock: socket.socket
     welcome: Callable[[], None]
-    org: Org
+    take_over: Callable[[], SyncReport]
     servers_file: Path | None = None
     certfile: str | None = None
     keyfile: str | None = None
@@ -56,7 +59,7 @@ class Hub:
 
     async def _watch(self, path: Path) -> None:
         started = asyncio.Event()
-        self._tasks.append(spawn(follow(self.org, path, started), name="hot-reload"))
+        self._tasks.append(spawn(follow(path, self.take_over, started), name="hot-reload"))
         await started.wait()
 
     async def _stop(self) -> None:

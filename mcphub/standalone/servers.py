@@ -7,7 +7,7 @@ to one in the data folder, so that there is one way in.
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from django.conf import settings
 from mcphub.accounts.models import Org
 from mcphub.core.flags import SINGLE_UPSTREAM
 from upstreams.models import Upstream
+from upstreams.serversfile import Remark, entries_of
 from upstreams.services import SyncReport, sync_file
 
 GENERATED: Final = "started-with.json"
@@ -25,7 +26,11 @@ DEMO_SCRIPT: Final = Path(__file__).with_name("demo_upstream.py")
 
 
 class BadServers(Exception):
-    """The servers cannot be taken over; one line a fault."""
+    """The servers cannot be taken over; every fault with its place."""
+
+    def __init__(self, faults: Iterable[Remark]) -> None:
+        self.faults: Final = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +72,23 @@ def file_of(brought: Brought) -> Path | None:
     own = brought.own_entries()
     if not own:
         return brought.config or (_emptied(generated) if generated.exists() else None)
-    document = _document(brought.config) if brought.config else {}
-    entries = document.get("mcpServers") or {}
+    entries = _entries(brought.config) if brought.config else {}
     twice = sorted(entries.keys() & own.keys())
     if twice:
-        raise BadServers(f"{brought.config}: mcpServers.{twice[0]}: the name is taken by this start; use another one")
+        raise BadServers(Remark(f"mcpServers.{name}", "this start takes the name; use another one") for name in twice)
     return _written(generated, {"mcpServers": {**entries, **own}})
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _entries(path: Path) -> Mapping[str, Any]:
     try:
-        document = json.loads(path.read_bytes())
+        document = path.read_bytes()
     except OSError as error:
-        raise BadServers(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        raise BadServers(f"{path}: {error}") from None
-    if not isinstance(document, dict) or not isinstance(document.get("mcpServers"), dict):
-        raise BadServers(f"{path}: mcpServers: the document must be an object with an object “mcpServers”")
-    return document
+        raise BadServers([Remark("", error.strerror or "cannot be read")]) from None
+    faults: list[Remark] = []
+    entries = entries_of(document, faults)
+    if faults:
+        raise BadServers(faults)
+    return entries
 
 
 def _emptied(path: Path) -> Path:
@@ -97,19 +101,20 @@ def _written(path: Path, document: Any) -> Path:
     return path
 
 
-def take_over(org: Org, path: Path) -> SyncReport:
-    """Make the rows what the file says. Raises `BadServers` with every fault and its place; then nothing changed."""
-    report = sync_file(org, path)
-    if report.faults:
-        raise BadServers("\n".join(f"{path}: {fault}" for fault in report.faults))
-    return report
+def take_over(org: Org, brought: Brought) -> SyncReport:
+    """Make the rows what the command line and its file say now. With faults nothing was changed."""
+    try:
+        path = file_of(brought)
+    except BadServers as bad:
+        return SyncReport(faults=bad.faults)
+    return sync_file(org, path) if path is not None else SyncReport()
 
 
 def check_single(org: Org) -> None:
     """Raises `BadServers` when the server behind `--` could not get its slug."""
     generated = str((settings.HUB.data_dir / GENERATED).resolve())
     if not Upstream.objects.for_org(org).filter(slug=SINGLE_UPSTREAM, source=generated).exists():
-        raise BadServers(
-            f"An upstream named “{SINGLE_UPSTREAM}” was made in the admin, and the server behind -- needs that name; "
-            "rename that one."
+        text = (
+            f"An upstream named “{SINGLE_UPSTREAM}” was made in the admin, and the server behind -- needs that name"
         )
+        raise BadServers([Remark("", f"{text}; rename that one.")])

@@ -38,6 +38,17 @@ class WatchedHub(Hub):
     def __exit__(self, *failure: object) -> None:
         super().__exit__(*failure)
         self._windows.cleanup()
+        self._names.unlink(missing_ok=True)
+
+    @property
+    def _names(self) -> Path:
+        return Path(f"{self._windows.name}.names")
+
+    def resolve(self, **names: str) -> None:
+        """From now on the hub finds these host names (underscores for dots) at these addresses."""
+        text = json.dumps({name.replace("_", "."): address for name, address in names.items()})
+        self._names.with_suffix(".new").write_text(text)
+        self._names.with_suffix(".new").replace(self._names)
 
     def pids(self) -> list[int]:
         """The processes of the hub itself, without the upstreams that it runs."""

@@ -1,9 +1,7 @@
-"""An upstream that misbehaves as each call tells it to: `python -m tests.faults.evil_upstream PORT LOG [handshake]`.
+"""An upstream over HTTP that misbehaves as told: `python -m tests.faults.evil_upstream PORT LOG [handshake]`.
 
-Its one tool, `act`, takes `do` (a name in `ACTS`) and what that act needs. Every request is appended to LOG as one
-JSON line before anything else happens; so is the `nonce` of every call that takes effect (a refusal by `status`
-does not), and every connection that the other side ends in mid-answer. With `handshake` it speaks that era only,
-else both.
+`/mcp` is streamable HTTP; with `handshake` it speaks that era only, else both. `/sse` and `/messages` are HTTP+SSE of
+2024-11-05. What it does is in `tests.faults.evil_acts`.
 """
 
 import asyncio
@@ -12,259 +10,206 @@ import json
 import socket
 import struct
 import sys
-import zlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-MODERN: Final = "2026-07-28"
-TOOL: Final = {
-    "name": "act",
-    "description": "Do as told.",
-    "inputSchema": {"type": "object", "properties": {"do": {"type": "string"}}, "required": ["do"]},
-    "annotations": {"readOnlyHint": True},
-}
-JSON_TYPE: Final = "application/json"
-STREAM_TYPE: Final = "text/event-stream"
+from tests.faults.evil_acts import JSON_TYPE, STREAM_TYPE, Call, Evil, unknown
+
+TLS_HANDSHAKE: Final = b"\x16"
+NO_TLS: Final = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+NO_DISCOVERY: Final = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session?"}}'
 
 
-@dataclass(slots=True)
-class Call:
-    """One request: its message, its headers (lower case), and the way back."""
+class HttpCall(Call):
+    """A request whose answer is the response."""
 
-    message: dict[str, Any]
-    headers: dict[str, str]
-    writer: asyncio.StreamWriter
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        return dict(self.message.get("params", {}).get("arguments", {}))
-
-    @property
-    def modern(self) -> bool:
-        return self.headers.get("mcp-protocol-version") == MODERN
-
-    def result(self, result: dict[str, Any]) -> bytes:
-        """A whole JSON-RPC answer to this request."""
-        extra = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"} if self.modern else {}
-        return json.dumps({"jsonrpc": "2.0", "id": self.message["id"], "result": {**extra, **result}}).encode()
+    def __init__(self, message: dict[str, Any], headers: dict[str, str], writer: asyncio.StreamWriter) -> None:
+        super().__init__(message, headers)
+        self.writer = writer
 
     async def respond(self, body: bytes, *, status: int = 200, type: str = JSON_TYPE, **headers: str) -> None:
-        """Send a whole HTTP response."""
-        headers = {"Content-Type": type, "Content-Length": str(len(body)), **headers}
-        self._head(status, headers)
+        self._head(status, {"Content-Type": type, "Content-Length": str(len(body)), **headers})
         self.writer.write(body)
         await self.writer.drain()
 
-    def begin(self, type: str, **headers: str) -> None:
-        """Begin a chunked response."""
-        self._head(200, {"Content-Type": type, "Transfer-Encoding": "chunked", **headers})
+    async def begin(self) -> None:
+        self._head(200, {"Content-Type": JSON_TYPE, "Transfer-Encoding": "chunked"})
 
-    async def chunk(self, part: bytes) -> None:
-        """Send one part, when the other side has room for it; an empty one ends the response."""
-        self.writer.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+    async def part(self, text: bytes) -> None:
+        self.writer.write(f"{len(text):x}\r\n".encode() + text + b"\r\n")
         await self.writer.drain()
+
+    async def begin_stream(self) -> None:
+        self._head(200, {"Content-Type": STREAM_TYPE, "Transfer-Encoding": "chunked"})
+
+    async def say(self, message: bytes) -> None:
+        await self.part(b"data: " + message + b"\n\n")
+
+    async def end_stream(self) -> None:
+        await self.part(b"")
+
+    async def break_off(self, *, reset: bool) -> None:
+        end(self.writer, reset=reset)
+
+    async def endless_headers(self, *, trailing: bool) -> None:
+        self.writer.write(b"HTTP/1.1 200 OK\r\n")
+        if trailing:
+            body = self.result({"content": []})
+            self.writer.write(b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+            self.writer.write(b"%x\r\n%b\r\n0\r\n" % (len(body), body))
+        for number in itertools.count():
+            self.writer.write(b"X-%d: %b\r\n" % (number, b"x" * 4_000))
+            await self.writer.drain()
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
         self.writer.write(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode())
 
 
-def event(message: bytes) -> bytes:
-    """One server-sent event."""
-    return b"data: " + message + b"\n\n"
+class SseCall(HttpCall):
+    """A request whose answer goes to the session's stream; only an HTTP status answers the POST itself."""
 
+    def __init__(self, http: HttpCall, stream: HttpCall) -> None:
+        super().__init__(http.message, http.headers, http.writer)
+        self._stream: Final = stream
 
-async def echo(call: Call) -> None:
-    """Give `text` back, after `pause` seconds."""
-    await asyncio.sleep(call.arguments.get("pause", 0))
-    await call.respond(call.result({"content": [{"type": "text", "text": call.arguments.get("text", "")}]}))
+    async def respond(self, body: bytes, *, status: int = 200, type: str = JSON_TYPE, **headers: str) -> None:
+        if status != 200:
+            await super().respond(body, status=status, type=type, **headers)
+            return
+        await self._accept()
+        await self._stream.say(body)
 
+    async def begin(self) -> None:
+        await self._accept()
+        await self._stream.part(b"data: ")
 
-async def die(call: Call) -> None:
-    """Reset the connection (F02)."""
-    raw = call.writer.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    call.writer.transport.abort()
+    async def part(self, text: bytes) -> None:
+        await self._stream.part(text or b"\n\n")
 
+    async def begin_stream(self) -> None:
+        await self._accept()
 
-async def hang(call: Call) -> None:
-    """Send nothing, for ever (F03)."""
-    await asyncio.Event().wait()
+    async def say(self, message: bytes) -> None:
+        await self._stream.say(message)
 
-
-async def drip(call: Call) -> None:
-    """Progress without end (F04)."""
-    token = call.message["params"].get("_meta", {}).get("progressToken", 0)
-    call.begin(STREAM_TYPE)
-    for step in itertools.count(1):
-        note = {"method": "notifications/progress", "params": {"progressToken": token, "progress": step}}
-        await call.chunk(event(json.dumps({"jsonrpc": "2.0", **note}).encode()))
-        await asyncio.sleep(0.05)
-
-
-async def garbage(call: Call) -> None:
-    """`body` as it is (F05)."""
-    await call.respond(call.arguments["body"].encode())
-
-
-async def wrong_id(call: Call) -> None:
-    """A right answer to somebody else (F05)."""
-    await call.respond(json.dumps({"jsonrpc": "2.0", "id": "not-yours", "result": {"content": []}}).encode())
-
-
-async def anothers_id(call: Call) -> None:
-    """The answer to the request that came before this one, which is under way (F05)."""
-    result = {"content": [{"type": "text", "text": "stolen"}]}
-    await call.respond(json.dumps({"jsonrpc": "2.0", "id": call.message["id"] - 1, "result": result}).encode())
-
-
-async def twice(call: Call) -> None:
-    """Two answers to one request, in a batch or (`stream`) as events (F05)."""
-    answers = [call.result({"content": [{"type": "text", "text": text}]}) for text in ("first", "second")]
-    if not call.arguments.get("stream"):
-        await call.respond(b"[" + b",".join(answers) + b"]")
+    async def end_stream(self) -> None:
         return
-    call.begin(STREAM_TYPE)
-    for answer in answers:
-        await call.chunk(event(answer))
-    await call.chunk(b"")
+
+    async def break_off(self, *, reset: bool) -> None:
+        end(self.writer, reset=reset)
+        end(self._stream.writer, reset=reset)
+
+    async def _accept(self) -> None:
+        await super().respond(b"", status=202)
 
 
-async def huge(call: Call) -> None:
-    """`bytes` of text in one answer (F06)."""
-    head, tail = call.result({"content": [{"type": "text", "text": "@"}]}).split(b"@")
-    block = b"x" * 65_536
-    call.begin(JSON_TYPE)
-    await call.chunk(head)
-    for _ in range(call.arguments["bytes"] // len(block)):
-        await call.chunk(block)
-    await call.chunk(tail)
-    await call.chunk(b"")
+def end(writer: asyncio.StreamWriter, *, reset: bool) -> None:
+    """Close, or reset."""
+    if not reset:
+        writer.close()
+        return
+    raw = writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
-async def flood(call: Call) -> None:
-    """Events without end (F06)."""
-    params = {"level": "info", "data": "x" * 9_000}
-    note = event(json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": params}).encode())
-    call.begin(STREAM_TYPE)
-    while True:
-        await call.chunk(note)
-
-
-async def bomb(call: Call) -> None:
-    """A hundred megabytes in a hundred kilobytes (F06), though nobody asked for gzip."""
-    packer = zlib.compressobj(wbits=31)
-    body = b"".join([packer.compress(b"0" * 2**20) for _ in range(100)]) + packer.flush()
-    await call.respond(body, Content_Encoding="gzip")
-
-
-async def cut(call: Call) -> None:
-    """Begin a stream and close the connection before the answer (F07)."""
-    call.begin(STREAM_TYPE)
-    await call.chunk(b": so far so good\n\n")
-    call.writer.close()
-
-
-async def status(call: Call) -> None:
-    """HTTP `status` with `headers` and `body` (F09 to F13)."""
-    arguments = call.arguments
-    body = arguments.get("body", "").encode()
-    await call.respond(body, status=arguments["status"], type="text/html", **arguments.get("headers", {}))
-
-
-ACTS: Final[dict[str, Callable[[Call], Awaitable[None]]]] = {
-    act.__name__: act
-    for act in (echo, die, hang, drip, garbage, wrong_id, anothers_id, twice, huge, flood, bomb, cut, status)
-}
-
-
-class EvilUpstream:
+class EvilUpstream(Evil):
     """The server. Session ids are numbers; `forget` as an act makes it know none of them any more (F16)."""
 
     def __init__(self, log: Path, *, handshake_only: bool) -> None:
-        self._log: Final = log
-        self._handshake_only: Final = handshake_only
+        super().__init__(log, handshake_only=handshake_only)
         self._sessions: set[str] = set()
+        self._streams: dict[str, HttpCall] = {}
         self._numbers: Final = itertools.count(1)
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends."""
         try:
-            while (call := await self._read(reader, writer)) is not None:
-                answering = asyncio.create_task(self._answer(call))
+            while (asked := await self._read(reader, writer)) is not None:
+                path, call = asked
+                answering = asyncio.create_task(self._answer(path, call))
                 left = asyncio.create_task(_left(reader))
                 await asyncio.wait((answering, left), return_when=asyncio.FIRST_COMPLETED)
                 if not answering.done():
-                    self._write({"left": call.message})
+                    self.write({"left": call.message})
                     answering.cancel()
                     return
                 left.cancel()
                 answering.result()
-        except ConnectionError:
+        except (ConnectionError, asyncio.IncompleteReadError):
             return
         finally:
             writer.close()
 
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Call | None:
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, HttpCall] | None:
         try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            first = await reader.readexactly(1)
+            if first == TLS_HANDSHAKE:
+                writer.write(NO_TLS)
+                return None
+            head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         except asyncio.IncompleteReadError:
             return None
         request, *lines = head.strip().split("\r\n")
+        verb, path, _ = request.split()
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-        message = json.loads(body) if body else {"method": request.split()[0]}
-        self._write({"message": message, "headers": headers})
-        return Call(message, headers, writer)
+        message = json.loads(body) if body else {"method": verb}
+        self.write({"message": message, "headers": headers})
+        return path, HttpCall(message, headers, writer)
 
-    def _write(self, line: dict[str, Any]) -> None:
-        with self._log.open("a") as log:
-            log.write(json.dumps(line) + "\n")
-
-    async def _answer(self, call: Call) -> None:
-        method = call.message["method"]
-        if call.headers.get("mcp-session-id", "") not in {"", *self._sessions}:
+    async def _answer(self, path: str, call: HttpCall) -> None:
+        method, place = call.message["method"], path.partition("?")[0]
+        if path == "/sse" and method == "GET":
+            await self._stream(call)
+        elif place == "/messages":
+            await self._over_sse(call, self._streams[path.partition("=")[2]])
+        elif call.headers.get("mcp-session-id", "") not in {"", *self._sessions}:
             await call.respond(b"", status=404)
-        elif method in ("GET", "DELETE"):
+        elif method in ("GET", "DELETE") or place != "/mcp":
             await call.respond(b"", status=405)
         elif "id" not in call.message:
             await call.respond(b"", status=202)
-        elif method == "tools/call":
-            await self._act(call)
+        elif method == "server/discover" and self.handshake_only:
+            await call.respond(NO_DISCOVERY, status=400)
         elif method == "initialize":
-            await self._initialize(call)
-        elif method == "server/discover" and self._handshake_only:
-            await call.respond(
-                b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session?"}}', status=400
-            )
+            await call.respond(call.result(self.facts(call) or {}), Mcp_Session_Id=self._begin())
         else:
-            await call.respond(call.result(self._facts(method, call)))
+            await self._say(call, status=404 if call.modern else 200)
 
-    async def _act(self, call: Call) -> None:
-        if call.arguments["do"] != "status":
-            self._write({"ran": call.arguments.get("nonce", "")})
-        if call.arguments["do"] == "forget":
+    async def _stream(self, call: HttpCall) -> None:
+        """The stream of one session, for as long as the other side is there."""
+        session = str(next(self._numbers))
+        self._streams[session] = call
+        await call.begin_stream()
+        await call.part(f"event: endpoint\ndata: /messages?session={session}\n\n".encode())
+        await asyncio.Event().wait()
+
+    async def _over_sse(self, http: HttpCall, stream: HttpCall) -> None:
+        call = SseCall(http, stream)
+        if "id" not in call.message:
+            await http.respond(b"", status=202)
+        else:
+            await self._say(call)
+
+    async def _say(self, call: Call, status: int = 200) -> None:
+        """Answer a request; `status` is for methods that it does not know."""
+        if call.message["method"] == "tools/call" and call.arguments["do"] == "forget":
+            self.write({"ran": call.arguments.get("nonce", "")})
             self._sessions.clear()
             await call.respond(call.result({"content": []}))
+        elif call.message["method"] == "tools/call":
+            await self.act(call)
+        elif (facts := self.facts(call)) is not None:
+            await call.respond(call.result(facts))
         else:
-            await ACTS[call.arguments["do"]](call)
+            await call.respond(unknown(call), status=status)
 
-    async def _initialize(self, call: Call) -> None:
+    def _begin(self) -> str:
         session = str(next(self._numbers))
         self._sessions.add(session)
-        await call.respond(call.result(self._facts("initialize", call)), Mcp_Session_Id=session)
-
-    @staticmethod
-    def _facts(method: str, call: Call) -> dict[str, Any]:
-        about = {"capabilities": {"tools": {}}, "serverInfo": {"name": "evil", "version": "1"}}
-        asked = call.message.get("params", {}).get("protocolVersion")
-        return {
-            "initialize": {"protocolVersion": asked, **about},
-            "server/discover": {"supportedVersions": [MODERN], **about},
-            "tools/list": {"tools": [TOOL]},
-        }.get(method, {})
+        return session
 
 
 async def _left(reader: asyncio.StreamReader) -> None:

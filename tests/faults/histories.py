@@ -60,11 +60,15 @@ class History:
 
 
 async def tell(client: RawClient, tool: str, **arguments: Any) -> Told:
-    """Make a call with a fresh nonce and keep what the client is told. Transport errors are the caller's."""
+    """Make a call with a fresh nonce and keep what the client is told. Transport errors are the caller's.
+
+    Progress is asked for, and dropped.
+    """
     nonce = str(arguments.setdefault("nonce", uuid.uuid4().hex))
+    params = {"name": tool, "arguments": arguments, "_meta": {"progressToken": nonce}}
     began = time.monotonic()
     try:
-        result = await client.call(tool, **arguments)
+        result = await client.request("tools/call", params)
     except RpcFailed as failed:
         error = (failed.error.get("data") or {}).get("mcphub/error", {"code": failed.error["code"]})
         return Told(nonce, str(failed.error["message"]), error, time.monotonic() - began)

@@ -27,6 +27,7 @@ from tests.harness.waiting import until
 from tests.harness.wire import Heard, dial, request, say
 from tests.soak.honest import Honest
 from tests.soak.idle_sessions import idled
+from tests.soak.slow_clients import ATTACKS, Attack, attacked, is_installed
 
 HEADER_S, BODY_S, WRITE_S = 1.0, 1.5, 1.0
 LIMITS = f"header_s={HEADER_S},body_s={BODY_S},write_s={WRITE_S},event_bytes=200000,keepalive_s=1"
@@ -71,9 +72,13 @@ def met(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def _met(hub: WatchedHub, truth: Truth) -> Met:
     hub.until_listed("evil")
     made = hub.manage_json("create_key", "second", "--org", "default", "--role", "operator")
-    second = str(made["key"])
-    asyncio.run(echoed(hub.mcp_url, [hub.key, second], clients=8, answers=100))  # opens what honest clients keep open
-    return Met(hub, truth, second)
+    return Met(hub, truth, str(made["key"]))
+
+
+async def at_rest(met: Met) -> Baseline:
+    """The baseline, with as many connections to the upstream open as honest clients keep open."""
+    await echoed(met.hub.mcp_url, [met.hub.key], clients=8, answers=64)
+    return await asyncio.to_thread(Baseline, met.hub)
 
 
 def headers_of(key: str, **more: str) -> dict[str, str]:
@@ -240,13 +245,26 @@ HOSTILE: dict[str, Callable[[Met], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", HOSTILE)
 async def test_hostile_client_is_refused_and_harms_nobody(met: Met, row: str) -> None:
-    baseline = await asyncio.to_thread(Baseline, met.hub)
+    baseline = await at_rest(met)
     async with Honest(met.hub.mcp_url, met.hub.key) as honest:
         await honest.answered(4)
         await asyncio.to_thread(HOSTILE[row], met)
         await honest.answered(4)
+    assert not honest.failures
+    await asyncio.to_thread(baseline.expect_return)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not is_installed(), reason="needs slowhttptest")
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_f45_slowhttptest_keeps_no_honest_client_from_its_answers(met: Met, attack: Attack) -> None:
+    """A short version; the soak measures how long honest clients wait."""
+    baseline = await at_rest(met)
+    async with Honest(met.hub.mcp_url, met.hub.key) as honest, attacked(met.hub, attack, 200, 10):
+        await honest.answered(100)
     assert not honest.failures
     await asyncio.to_thread(baseline.expect_return)
 

@@ -16,8 +16,8 @@ from tests.harness.raw import ERAS, Era, raw_client
 from tests.harness.waiting import until
 from tests.soak.kills import LIMITS, RECONCILE, killed
 
-KILLS = 5
-CALLS = 500
+KILLS = 4
+CALLS = 400
 
 
 @pytest.mark.slow

@@ -42,10 +42,10 @@ class Truth:
         """How often a text stands in the account, without reading it line by line."""
         return self.log.read_text().count(text)
 
-    def left(self, do: str) -> bool:
-        """Whether the hub ended the connection in the middle of this act."""
+    def left(self, do: str) -> int:
+        """How often the hub ended the connection in the middle of this act."""
         messages = [line["left"] for line in self._lines() if "left" in line]
-        return any(message["params"]["arguments"]["do"] == do for message in messages)
+        return sum(message.get("params", {}).get("arguments", {}).get("do") == do for message in messages)
 
     def _lines(self) -> list[dict[str, Any]]:
         if not self.log.exists():

@@ -69,6 +69,7 @@ CASES: list[tuple[str, dict[str, Any], type[errors.UpstreamError], str]] = [
     ("huge", {"bytes": 100 * 2**20}, errors.TooLarge, "unknown"),
     ("flood", {}, errors.TooLarge, "unknown"),
     ("bomb", {}, errors.TooLarge, "unknown"),
+    ("bomb", {"encoding": "br"}, errors.TooLarge, "unknown"),
     ("cut", {}, errors.Lost, "unknown"),
     ("status", {"status": 401}, errors.NeedsConnection, "not_sent"),
     (
@@ -160,6 +161,20 @@ async def test_breaker_spares_a_failing_upstream(evil: Evil) -> None:
     assert caught.value.outcome == "not_sent"
     assert caught.value.retry_after is not None
     assert evil.seen("echo") == 0
+
+
+@pytest.mark.requirement("U18")
+async def test_only_what_may_run_twice_is_sent_again_when_its_answer_is_lost(evil: Evil) -> None:
+    stumbling = {"do": "stumble", "nonce": "a", "text": "up again"}
+    answer = await evil.hub.call(evil.spec, tool("act", stumbling, resend=True))
+    assert json.loads(answer.result)["content"][0]["text"] == "up again"
+    assert evil.seen("stumble") == 2
+    with pytest.raises(errors.Lost):
+        await evil.hub.call(evil.spec, tool("act", {**stumbling, "nonce": "b"}))
+    assert evil.seen("stumble") == 3
+    with pytest.raises(errors.Lost):
+        await evil.hub.call(evil.spec, tool("act", {"do": "die"}, resend=True))
+    assert evil.seen("die") == 2
 
 
 @pytest.mark.requirement("U18")

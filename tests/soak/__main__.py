@@ -18,9 +18,12 @@ from tests.soak import page
 from tests.soak.drains import drained
 from tests.soak.echoes import echoed
 from tests.soak.finding import Finding
+from tests.soak.fuzzing import fuzzed
+from tests.soak.idle_sessions import idle_sessions
 from tests.soak.kills import killed
 from tests.soak.mixed import mixed
 from tests.soak.rolling import rolled
+from tests.soak.slow_clients import slowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,13 @@ PARTS: Final[Mapping[str, Part]] = {
     "rolling": lambda folder, length: rolled(folder, length.of(20)),
     "drains-up": lambda folder, length: drained("up-sqlite", folder, length.of(50)),
     "drains-serve": lambda folder, length: drained("serve-postgresql", folder, length.of(50)),
+    "idle-sessions": lambda folder, length: idle_sessions(folder, length.of(10_000)),
+    "slow-headers": lambda folder, length: slowed(folder, "headers", length.of(2_000)),
+    "slow-bodies": lambda folder, length: slowed(folder, "bodies", length.of(2_000)),
+    "slow-reading": lambda folder, length: slowed(folder, "reading", length.of(2_000)),
+    "fuzz-json": lambda folder, length: fuzzed(folder, "json", length.of(600)),
+    "fuzz-events": lambda folder, length: fuzzed(folder, "events", length.of(600)),
+    "fuzz-http": lambda folder, length: fuzzed(folder, "http", length.of(600)),
 }
 
 

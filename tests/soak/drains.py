@@ -4,6 +4,7 @@ import asyncio
 import random
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ import httpx
 
 from tests.faults.conftest import evil_upstream
 from tests.faults.histories import Told, faults, join, joined, record
+from tests.faults.truth import Truth
 from tests.harness.hub import Hub
 from tests.harness.installs import Install, installed
 from tests.harness.processes import until_gone
@@ -27,30 +29,30 @@ CALLS: Final = 60
 
 async def drained(install: Install, folder: Path, terms: int) -> Finding:
     """End a hub `terms` times under load and with open streams, start it again, and read all histories."""
-    limits = f"drain_notice_s={NOTICE_S}"
     with (
         evil_upstream(folder, "both", sdk=sdk_stdio(folder / "marks")) as (servers, truth),
-        installed(install, folder / "hub", servers, limits=limits) as (hub, _),
+        installed(install, folder / "hub", servers, limits=f"drain_notice_s={NOTICE_S}") as (hub, _),
     ):
-        told: list[Told] = []
-        wrong: list[str] = []
-        slowest_s = 0.0
+        ends = []
         for turn in range(terms):
             await asyncio.to_thread(hub.until_listed, "evil", "sdk")
-            now = _Ending(hub, random.Random(turn))
-            await now.run()
-            told += now.told
-            wrong += now.faults
-            slowest_s = max(slowest_s, now.took_s)
+            ends.append(_Ending(hub, random.Random(turn)))
+            await ends[-1].run()
             await asyncio.to_thread(hub.restart)
-        answered = {each.nonce: each for each in told if each.error is None}
-        histories = joined(hub, truth, answered.values())
-        wrong += faults(join(told, truth, record(hub)))
-        lost = [each.nonce for each in histories.values() if each.ran and each.nonce not in answered]
-        wrong += [f"{nonce} ran, and its answer was lost" for nonce in lost]
-        counts = f"{len(answered):,} answered, {len(told) - len(answered):,} told to come again"
-        seen = f"0 lost answers; {counts}; longest end {slowest_s:.1f} s"
-        return Finding(f"{terms} SIGTERMs under load with open streams, exit code 0 each time", seen, tuple(wrong))
+        return _found(hub, truth, ends)
+
+
+def _found(hub: Hub, truth: Truth, ends: Sequence["_Ending"]) -> Finding:
+    told = [each for end in ends for each in end.told]
+    answered = {each.nonce for each in told if each.error is None}
+    joined(hub, truth, [each for each in told if each.nonce in answered])
+    histories = join(told, truth, record(hub))
+    wrong = [fault for end in ends for fault in end.faults] + faults(histories)
+    lost = [each.nonce for each in histories.values() if each.ran and each.nonce not in answered]
+    wrong += [f"{nonce} ran, and its answer was lost" for nonce in lost]
+    counts = f"{len(answered):,} answered, {len(told) - len(answered):,} told to come again"
+    seen = f"0 lost answers; {counts}; longest end {max(end.took_s for end in ends):.1f} s"
+    return Finding(f"{len(ends)} SIGTERMs under load with open streams, exit code 0 each time", seen, tuple(wrong))
 
 
 class _Ending:

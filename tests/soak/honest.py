@@ -3,7 +3,6 @@
 import asyncio
 import statistics
 import time
-from collections.abc import Sequence
 from typing import Final, Self
 
 import httpx
@@ -12,6 +11,8 @@ from tests.harness.raw import ERAS, RpcFailed, raw_client
 
 TOOL: Final = "evil__act"
 CLIENTS: Final = 4
+WINDOWS: Final = 5
+WINDOW_CALLS: Final = 200
 
 
 class Honest:
@@ -42,6 +43,15 @@ class Honest:
         while len(self.waits_s) < wanted and not self.failures:
             await asyncio.sleep(0.01)
 
+    async def p99_ms(self) -> float:
+        """The median of the 99th percentiles of the next windows: one stall of the machine moves it little."""
+        windows = []
+        for _ in range(WINDOWS):
+            start = len(self.waits_s)
+            await self.answered(WINDOW_CALLS)
+            windows.append(self.waits_s[start:])
+        return statistics.median(statistics.quantiles(window, n=100)[-1] for window in windows) * 1000
+
     async def _call(self, number: int) -> None:
         try:
             async with raw_client(self._url, self._key, ERAS[number % 2]) as client:
@@ -55,13 +65,3 @@ class Honest:
                         self.failures.append(f"{text} was answered {answer}")
         except (httpx.HTTPError, RpcFailed, KeyError) as error:
             self.failures.append(f"{type(error).__name__}: {error}")
-
-
-def p99(waits_s: Sequence[float]) -> float:
-    """The 99th percentile, in seconds; of at least 100 waits."""
-    return statistics.quantiles(waits_s, n=100)[-1]
-
-
-def steady(windows: Sequence[Sequence[float]]) -> float:
-    """The median of the windows' 99th percentiles: one stall of the machine moves it little."""
-    return statistics.median(p99(window) for window in windows)

@@ -13,13 +13,11 @@ from tests.faults.conftest import evil_upstream
 from tests.harness.raw import HANDSHAKE
 from tests.harness.wire import request
 from tests.soak.finding import Finding
-from tests.soak.honest import Honest, steady
+from tests.soak.honest import Honest
 
 SESSION_KB: Final = 4
 STREAM_KB: Final = 50
 RATIO: Final = 2.0
-WINDOWS: Final = 5
-WINDOW_CALLS: Final = 200
 ENOUGH: Final = 2_000
 """From so many sessions on their cost stands out of what else moves in a process."""
 
@@ -56,14 +54,14 @@ async def idled(hub: WatchedHub, *, sessions: int, streams: int, seconds: float)
     measuring = sessions >= ENOUGH
     async with Honest(hub.mcp_url, hub.key) as honest:
         await honest.answered(20)
-        before_ms = await _p99_ms(honest) if measuring else 0.0
+        before_ms = await honest.p99_ms() if measuring else 0.0
         empty_kb = _memory_kb(hub)
         ids = await _opened(hub, sessions)
         held_kb = _memory_kb(hub)
         async with _listening(hub, ids[:streams]):
             await asyncio.sleep(seconds)
             full_kb = _memory_kb(hub)
-            meanwhile_ms = await _p99_ms(honest) if measuring else 0.0
+            meanwhile_ms = await honest.p99_ms() if measuring else 0.0
         await honest.answered(20)
         session_kb, stream_kb = (held_kb - empty_kb) / sessions, (full_kb - held_kb) / max(1, streams)
         faults = list(honest.failures)
@@ -87,15 +85,6 @@ async def idle_sessions(folder: Path, sessions: int) -> Finding:
         f"{found.before_ms:.1f} ms before, {found.meanwhile_ms:.1f} ms meanwhile",
         found.faults,
     )
-
-
-async def _p99_ms(honest: Honest) -> float:
-    windows = []
-    for _ in range(WINDOWS):
-        start = len(honest.waits_s)
-        await honest.answered(WINDOW_CALLS)
-        windows.append(honest.waits_s[start:])
-    return steady(windows) * 1000
 
 
 def _memory_kb(hub: WatchedHub) -> int:

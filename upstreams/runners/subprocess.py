@@ -65,6 +65,7 @@ COMES_WITH: Final = {
 }
 OPEN_FILES: Final = 4096
 CHUNK: Final = 64 * 1024
+PIPES_S: Final = 1
 
 
 def child_environment(own: Mapping[str, str], mark: str) -> dict[str, str]:
@@ -244,7 +245,8 @@ class ChildProcess:
         await (exited(self.pid) if hasattr(os, "pidfd_open") else self._child.wait())
         self._signal(signal.SIGKILL)
         await aio.in_thread(guardian.kill_marked, self._mark)
-        await self._child.wait()
+        with suppress(TimeoutError):  # it also waits for the end of pipes, which one that nobody reads does not have
+            await asyncio.wait_for(self._child.wait(), PIPES_S)
         self._runner.gone(self.pid)
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._drain), 1)

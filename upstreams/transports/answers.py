@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from mcphub.core.limits import Limits
-from upstreams.errors import EgressRefused, Lost, ProtocolFault, TooLarge, Unreachable
+from upstreams.errors import Lost, ProtocolFault, Unreachable
 from upstreams.transports import refusals
 from upstreams.transports import wire as messages
 from upstreams.transports.base import Underway
@@ -21,6 +21,7 @@ from upstreams.transports.session import Session
 from upstreams.types import Answer, Exchange
 
 RESUMES: Final = 2
+MOVED: Final = frozenset({307, 308})
 
 
 class SessionForgotten(Unreachable):
@@ -44,8 +45,8 @@ class HttpUnderway(Underway):
 
     __slots__ = ("sending", "session")
 
-    def __init__(self, exchange: Exchange, id: int, patience: Patience) -> None:
-        super().__init__(exchange, id, patience)
+    def __init__(self, exchange: Exchange, id: int, patience: Patience, most_notes: int) -> None:
+        super().__init__(exchange, id, patience, most_notes)
         self.sending: Sending | None = None
         self.session = ""
 
@@ -71,8 +72,6 @@ class Answers:
         """The upstream's answer. Raises `UpstreamError`, `SessionForgotten` and `Moved`."""
         if wire.status != 200:
             return await self._refused(under, wire)
-        if wire.headers.get(b"content-encoding", b"identity") != b"identity":
-            raise TooLarge("The upstream compressed its answer, so that its size cannot be bounded.")
         if under.exchange.method == "initialize":
             self._session.take(wire)
         kind = wire.headers.get(b"content-type", b"")
@@ -114,18 +113,16 @@ class Answers:
     async def _refused(self, under: HttpUnderway, wire: Wire) -> Answer:
         """What an answer other than 200 means. Returns the upstream's own JSON-RPC error if it sent one."""
         status = wire.status
-        if 300 <= status < 400:
-            raise self._elsewhere(wire)
-        error = await refusals.rpc_error(wire, under.id, under.patience.alive)
+        if status in MOVED and (target := self._other_path(wire)):
+            raise Moved(target)
+        error = await refusals.rpc_error(wire, under.id, under.patience.alive, self._limits.refusal_bytes)
         if under.session and refusals.forgot_session(status, error):
             raise SessionForgotten(under.session)
         if error is not None and status not in refusals.ALWAYS_OURS:
             return Answer(self._session.era, error=error)
-        raise refusals.fault(status, wire)
+        raise refusals.fault(status, wire, self._limits.retry_after_s)
 
-    def _elsewhere(self, wire: Wire) -> Moved | EgressRefused:
-        """What a redirect amounts to: the same endpoint under another path, or a place that is never followed."""
+    def _other_path(self, wire: Wire) -> str:
+        """Where a redirect leads on the same origin; "" for any other place, which is never followed."""
         target = self._endpoint.origin.target(wire.header(b"location"), self._endpoint.target)
-        if wire.status in (307, 308) and target is not None and target != self._endpoint.target:
-            return Moved(target)
-        return EgressRefused("The upstream redirects to another place.")
+        return target if target and target != self._endpoint.target else ""

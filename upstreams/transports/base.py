@@ -14,7 +14,6 @@ from upstreams.types import Answer, Era, Exchange
 METHOD_NOT_FOUND: Final = -32601
 INTERNAL_ERROR: Final = -32603
 PROGRESS: Final = "notifications/progress"
-MAX_NOTES: Final = 10_000
 CANCELLED: Final = "notifications/cancelled"
 OF_THE_EXCHANGE: Final = frozenset({MESSAGE, "notifications/elicitation/complete"})
 
@@ -67,23 +66,26 @@ def own(method: str, params: dict[str, Any] | None = None) -> Exchange:
 
 
 class Underway:
-    """One exchange in flight: routes what the upstream sends meanwhile to this exchange's sink only."""
+    """One exchange in flight: routes what the upstream sends meanwhile to this exchange's sink only.
 
-    __slots__ = ("_notes", "answer", "asked", "exchange", "id", "patience")
+    At most `most_notes` notifications are passed on.
+    """
 
-    def __init__(self, exchange: Exchange, id: int, patience: Patience) -> None:
+    __slots__ = ("_notes_left", "answer", "asked", "exchange", "id", "patience")
+
+    def __init__(self, exchange: Exchange, id: int, patience: Patience, most_notes: int) -> None:
         self.exchange = exchange
         self.id = id
         self.patience = patience
-        self._notes = 0
+        self._notes_left = most_notes
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.asked: dict[int | str, asyncio.Task[None]] = {}
 
     def progress(self, params: Mapping[str, Any]) -> None:
         """Pass progress on, without our token, when it was asked for; of a flood only the beginning."""
         self.patience.alive()
-        self._notes += 1
-        if self.exchange.progress and self._notes <= MAX_NOTES:
+        self._notes_left -= 1
+        if self.exchange.progress and self._notes_left >= 0:
             self.exchange.sink.notify(
                 PROGRESS, {key: value for key, value in params.items() if key != "progressToken"}
             )
@@ -91,9 +93,9 @@ class Underway:
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
         """Pass a log message on; of a flood only the beginning."""
         self.patience.alive()
-        self._notes += 1
+        self._notes_left -= 1
         level = self.exchange.log_level
-        if level is not None and is_heard(params, level) and self._notes <= MAX_NOTES:
+        if level is not None and is_heard(params, level) and self._notes_left >= 0:
             self.exchange.sink.notify(method, params)
 
     def ask(self, id: int | str, method: str, params: Mapping[str, Any], send: Send) -> None:

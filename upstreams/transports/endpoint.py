@@ -14,6 +14,7 @@ from mcp.shared.inbound import (
     mcp_param_headers,
 )
 
+from mcphub.core.limits import Limits
 from upstreams.transports.origin import Headers, Origin, header_lines
 from upstreams.types import Exchange, UpstreamSpec
 
@@ -45,8 +46,8 @@ def named_lines(method: str, name: str) -> bytes:
 class Endpoint:
     """One per upstream. `target` is its path, `param_headers` where the arguments stand that headers mirror."""
 
-    def __init__(self, spec: UpstreamSpec, allow: Sequence[str]) -> None:
-        self.origin = Origin(spec.url, (*allow, *spec.egress_allow), spec.connect_s)
+    def __init__(self, spec: UpstreamSpec, allow: Sequence[str], limits: Limits) -> None:
+        self.origin = Origin(spec.url, (*allow, *spec.egress_allow), spec.connect_s, limits)
         self.target = self.origin.target(spec.url) or "/"
         self.param_headers: dict[str, dict[tuple[str, ...], str]] = {}
         self.headers: Headers = (

@@ -30,6 +30,7 @@ class EventReader:
         self._left = stream_bytes
         self._raw_left = event_bytes + 2 * stream_bytes
         self._rest = bytearray()
+        self._after_cr = False
         self._data: list[bytes] = []
         self._size = 0
         self._kind = ""
@@ -44,14 +45,17 @@ class EventReader:
         self._raw_left -= len(piece)
         if self._raw_left < 0:
             raise TooLarge(FLOOD)
+        if self._after_cr and piece:
+            self._after_cr = False
+            piece = piece.removeprefix(b"\n")
         self._rest += piece
         if b"\n" not in piece and b"\r" not in piece:
             self._check(len(self._rest))
             return
         text = bytes(self._rest)
-        held = text.endswith(b"\r")
-        lines = text[: -1 if held else None].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._rest = bytearray(lines.pop() + (b"\r" if held else b""))
+        self._after_cr = text.endswith(b"\r")
+        lines = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._rest = bytearray(lines.pop())
         for line in lines:
             if line:
                 self._field(line)
@@ -82,6 +86,8 @@ class EventReader:
 
     def _check(self, size: int) -> None:
         if size > self._event_bytes:
+            self._rest.clear()
+            self._data.clear()
             raise TooLarge("The upstream sent an event over the size limit.")
 
 

@@ -66,7 +66,7 @@ class HttpLink:
         self._ids = itertools.count(1)
         self._session = Session(endpoint.headers)
         self._watching = Watching(self)
-        self._inbox = Inbox(self._session, watcher, capabilities, self._send_quietly)
+        self._inbox = Inbox(self._session, watcher, capabilities, limits.questions, self._send_quietly)
         self._hearing = Hearing(
             spec,
             endpoint,
@@ -135,7 +135,8 @@ class HttpLink:
         return answer
 
     async def _request_once(self, exchange: Exchange) -> Answer:
-        under = HttpUnderway(exchange, next(self._ids), Patience(self.spec.call_s, self.spec.call_hard_s))
+        patience = Patience(self.spec.call_s, self.spec.call_hard_s)
+        under = HttpUnderway(exchange, next(self._ids), patience, self._limits.notes)
         self._inbox.underway[under.id] = under
         try:
             with under.patience:

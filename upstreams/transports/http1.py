@@ -13,15 +13,14 @@ import httptools
 from mcphub.core import clock
 from upstreams.errors import Lost, ProtocolFault, UpstreamError
 
-HEAD_BYTES: Final = 64 * 1024
 BUFFER_BYTES: Final = 256 * 1024
 NO_LIMIT: Final = 1 << 62
 
 
 class Wire(asyncio.Protocol):
-    """A connection that carries one request at a time."""
+    """A connection that carries one request at a time; an answer may have `header_bytes` of headers."""
 
-    def __init__(self) -> None:
+    def __init__(self, header_bytes: int) -> None:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.complete = True
@@ -31,6 +30,7 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = 0
+        self._most_head_bytes = header_bytes
         self._headed = False
         self._until_eof = False
         self._pieces: list[bytes] = []
@@ -125,7 +125,7 @@ class Wire(asyncio.Protocol):
             self._fail(ProtocolFault("The upstream answered something that is not HTTP."))
             self.abort()
             return
-        if not self._headed and self._head_bytes > HEAD_BYTES:
+        if not self._headed and self._head_bytes > self._most_head_bytes:
             self._fail(ProtocolFault("The upstream's answer has too many headers."))
             self.abort()
         elif self._buffered > BUFFER_BYTES and not self._paused and self._transport is not None:
@@ -144,7 +144,8 @@ class Wire(asyncio.Protocol):
     # --- httptools -------------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.setdefault(name.lower(), value)
+        if not self._headed:  # nobody needs trailers, and they have no end
+            self.headers.setdefault(name.lower(), value)
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()

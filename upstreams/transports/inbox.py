@@ -1,7 +1,7 @@
 """What an HTTP upstream sends besides answers: its notifications and its questions."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from typing import Any
 
 from mcphub.core import aio
 from upstreams.errors import ProtocolFault, RpcError
@@ -11,23 +11,26 @@ from upstreams.transports.base import Underway, Watcher
 from upstreams.transports.session import Session
 from upstreams.types import Answer
 
-MAX_ASKS: Final = 32
-
 
 class Inbox:
-    """Hands each message to the exchange that it belongs to; `underway` are those in flight, by their ids."""
+    """Hands each message to the exchange that it belongs to; `underway` are those in flight, by their ids.
+
+    One exchange may have so many `questions` open at a time.
+    """
 
     def __init__(
         self,
         session: Session,
         watcher: Watcher,
         capabilities: Mapping[str, Any],
+        questions: int,
         send: Callable[[bytes], Coroutine[Any, Any, None]],
     ) -> None:
         self.underway: dict[int, Underway] = {}
         self._session = session
         self._watcher = watcher
         self._capabilities = capabilities
+        self._questions = questions
         self._send = send
 
     def belonging(self, under: Underway, message: messages.Message) -> Answer | None:
@@ -56,7 +59,7 @@ class Inbox:
             self._reply(id, {})
         elif under is None or not base.declared(message.method, self._capabilities):
             self._reply(id, base.UNTIED)
-        elif len(under.asked) >= MAX_ASKS or id in under.asked:
+        elif len(under.asked) >= self._questions or id in under.asked:
             self._reply(id, base.BUSY)
         else:
             under.ask(id, message.method, message.arguments(), self._send)

@@ -14,18 +14,27 @@ from typing import Any, Final
 from audit.metrics import STRAYS
 from mcphub.core import aio, clock
 from mcphub.core.limits import Limits
-from upstreams.errors import LinkOver, Lost, ProtocolFault, RpcError, TimedOut, UpstreamError, UpstreamFailed
+from upstreams.errors import (
+    LinkOver,
+    Lost,
+    ProtocolFault,
+    RpcError,
+    TimedOut,
+    TooLarge,
+    UpstreamError,
+    UpstreamFailed,
+)
 from upstreams.loglevels import MESSAGE
 from upstreams.transports import base, wire
 from upstreams.transports.base import Underway, Watcher
 from upstreams.transports.envelope import BRIDGED, params_for
+from upstreams.transports.events import FLOOD
 from upstreams.transports.listening import RECONNECT_S
 from upstreams.transports.patience import Patience
 from upstreams.transports.watching import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_ID, Watching
 from upstreams.types import Answer, Era, Exchange, ServerFacts, UpstreamSpec
 
 ABANDONED_S: Final = 10
-MAX_REPLIES: Final = 32
 OPENING: Final = frozenset({"initialize", "server/discover"})
 
 
@@ -41,8 +50,10 @@ class Multiplexed:
         self._watcher = watcher
         self._capabilities = capabilities
         self._turn = asyncio.Lock() if any(name in capabilities for name in BRIDGED) else None
-        self._noise_lines = limits.noise_lines
+        self._limits = limits
         self._noise_run = 0
+        self._talk_until = 0.0
+        self._talk_left = 0
         self._last_id = 0
         self._underway: dict[int, Underway] = {}
         self._abandoned: dict[int, float] = {}
@@ -123,7 +134,9 @@ class Multiplexed:
         if self.ended is not None:
             raise LinkOver("The connection to the upstream has ended.")
         self._last_id += 1
-        under = Underway(exchange, self._last_id, Patience(self.spec.call_s, self.spec.call_hard_s))
+        under = Underway(
+            exchange, self._last_id, Patience(self.spec.call_s, self.spec.call_hard_s), self._limits.notes
+        )
         sent = False
         try:
             with under.patience:
@@ -164,8 +177,19 @@ class Multiplexed:
             self._noticed_noise(fault, meant=b'"jsonrpc"' in text[:1024])
             return
         self._noise_run = 0
+        if any(message.method for message in messages):
+            self._talked(len(text))
         for message in messages:
             self._route(message)
+
+    def _talked(self, size: int) -> None:
+        """Something that is no answer arrived: end a stream that carries too much of it."""
+        now = clock.monotonic()
+        if now >= self._talk_until:
+            self._talk_until, self._talk_left = now + self._limits.talk_s, self._limits.stream_bytes
+        self._talk_left -= size
+        if self._talk_left < 0:
+            self.finish(TooLarge(FLOOD))
 
     def too_long(self, head: bytes, error: UpstreamError) -> None:
         """A message over the limit was thrown away; `head` is its beginning, where our id may stand."""
@@ -181,7 +205,7 @@ class Multiplexed:
         self._noise_run += 1
         if meant and (under := self._sole()) is not None:
             under.fail(fault)
-        elif self._noise_run > self._noise_lines:
+        elif self._noise_run > self._limits.noise_lines:
             self.finish(ProtocolFault("The upstream prints other things than protocol messages."))
 
     def _count_stray(self) -> None:
@@ -236,7 +260,7 @@ class Multiplexed:
         under = self._sole()
         if under is None or not base.declared(message.method, self._capabilities):
             self._reply(id, base.UNTIED)
-        elif len(under.asked) >= MAX_REPLIES or id in under.asked:
+        elif len(under.asked) >= self._limits.questions or id in under.asked:
             self._reply(id, base.BUSY)
         else:
             try:
@@ -282,7 +306,7 @@ class Multiplexed:
         return bool(self._abandoned)
 
     def _reply(self, id: int | str, outcome: Mapping[str, Any] | RpcError) -> None:
-        if len(self._replies) < MAX_REPLIES:
+        if len(self._replies) < self._limits.questions:
             task = aio.spawn(self._send_quietly(wire.response(id, outcome)), name="reply-upstream")
             self._replies.add(task)
             task.add_done_callback(self._replies.discard)

@@ -1,7 +1,9 @@
 """The way to one HTTP origin: its name is resolved and checked, and connections go to the checked addresses.
 
 No redirects are followed, no proxy is used, nothing is decompressed. The name is resolved again every
-`FRESH_S`, so that a rebound name is judged before anything is sent to it.
+`resolve_s`, so that a rebound name is judged before anything is sent to it. Idle connections are closed after
+`upstream_idle_s`, which is less than the 5 s after which Node and uvicorn close them: a request that met such a close
+on its way would have to be reported as "may have run".
 """
 
 import asyncio
@@ -14,14 +16,10 @@ from typing import Final
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from mcphub.core import aio, clock, netguard
+from mcphub.core.limits import Limits
 from upstreams.errors import EgressRefused, TlsFault, TooLarge, Unreachable, UpstreamError
 from upstreams.transports.http1 import Wire
 
-FRESH_S: Final = 30
-# Shorter than the 5 s after which Node and uvicorn close an idle connection: a request that meets such a
-# close on its way would have to be reported as "may have run".
-IDLE_S: Final = 4
-IDLE_WIRES: Final = 128
 PORTS: Final = {"http": 80, "https": 443}
 TOKEN: Final = re.compile(r"\A[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 VALUE: Final = re.compile(r"\A[\t\x20-\x7e\x80-\xff]*\Z")
@@ -44,7 +42,7 @@ def header_lines(headers: Headers) -> bytes:
 class Origin:
     """Connections to the scheme, host and port of `url`; each exchange names its own path there."""
 
-    def __init__(self, url: str, allow: Sequence[str], connect_s: float) -> None:
+    def __init__(self, url: str, allow: Sequence[str], connect_s: float, limits: Limits) -> None:
         parts = _split(url)
         self.secure = parts.scheme == "https"
         self.host = _ascii(parts.hostname or "")
@@ -55,6 +53,7 @@ class Origin:
         self._host_line = f"host: {shown}\r\n".encode()
         self._allow = allow
         self._connect_s = connect_s
+        self._limits = limits
         self._addresses: list[str] = []
         self._fresh_until = 0.0
         self._idle: deque[Wire] = deque()
@@ -84,7 +83,7 @@ class Origin:
         now = clock.monotonic()
         while self._idle and now < self._fresh_until:
             wire = self._idle.pop()
-            if wire.open and now - wire.free_since < IDLE_S:
+            if wire.open and now - wire.free_since < self._limits.upstream_idle_s:
                 return wire
             wire.abort()
         return None
@@ -93,18 +92,18 @@ class Origin:
         """Take back a connection after its exchange."""
         if wire.release():
             self._idle.append(wire)
-            if len(self._idle) > IDLE_WIRES:
+            if len(self._idle) > self._limits.upstream_idle:
                 self._idle.popleft().abort()
             if self._pruning is None:
                 self._prune_later()
 
     def _prune_later(self) -> None:
-        self._pruning = asyncio.get_running_loop().call_later(IDLE_S, self._prune)
+        self._pruning = asyncio.get_running_loop().call_later(self._limits.upstream_idle_s, self._prune)
 
     def _prune(self) -> None:
         """Close what was idle for too long; one timer for all connections."""
         self._pruning = None
-        too_old = clock.monotonic() - IDLE_S
+        too_old = clock.monotonic() - self._limits.upstream_idle_s
         while self._idle and self._idle[0].free_since <= too_old:
             self._idle.popleft().abort()
         if self._idle:
@@ -156,12 +155,15 @@ class Origin:
         if set(addresses) != set(self._addresses):
             self.close()
         self._addresses = addresses
-        self._fresh_until = clock.monotonic() + FRESH_S
+        self._fresh_until = clock.monotonic() + self._limits.resolve_s
+
+    def _new_wire(self) -> Wire:
+        return Wire(self._limits.upstream_header_bytes)
 
     async def _open(self, address: str) -> Wire:
         context = await _trusted() if self.secure else None
         _, wire = await asyncio.get_running_loop().create_connection(
-            Wire, address, self.port, ssl=context, server_hostname=self.host if self.secure else None
+            self._new_wire, address, self.port, ssl=context, server_hostname=self.host if self.secure else None
         )
         return wire
 
@@ -183,6 +185,8 @@ class Sending:
             self.sent = True
             wire.send(self._request)
             await wire.head()
+            if wire.status == 200 and wire.headers.get(b"content-encoding", b"identity") != b"identity":
+                raise TooLarge("The upstream compressed its answer, so that its size cannot be bounded.")
         except BaseException:
             wire.abort()
             raise

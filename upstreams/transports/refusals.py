@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from upstreams.errors import (
+    EgressRefused,
     NeedsConnection,
     NeedsScope,
     Outcome,
@@ -19,10 +20,8 @@ from upstreams.transports import wire as messages
 from upstreams.transports.http1 import Wire
 from upstreams.transports.origin import whole
 
-BODY_BYTES: Final = 64 * 1024
 ALWAYS_OURS: Final = frozenset({401, 403, 429})
 MAY_HAVE_RUN: Final = frozenset({502, 504})
-MAX_RETRY_AFTER_S: Final = 3600.0
 # What TypeScript servers answer, with status 400, to a session id that they do not know.
 BAD_SESSION: Final = -32000
 
@@ -41,12 +40,12 @@ def forgot_session(status: int, error: RpcError | None) -> bool:
     return status == 404 or (status == 400 and error is not None and error.code == BAD_SESSION)
 
 
-async def rpc_error(wire: Wire, id: int, alive: Callable[[], None]) -> RpcError | None:
-    """The JSON-RPC error in a refusal's body, if it is one that belongs to this request (or to none)."""
+async def rpc_error(wire: Wire, id: int, alive: Callable[[], None], limit: int) -> RpcError | None:
+    """The JSON-RPC error in a refusal's body of at most `limit` bytes, if it belongs to this request (or to none)."""
     if not wire.header(b"content-type").startswith("application/json"):
         return None
     try:
-        message = messages.decode(await whole(wire, BODY_BYTES, alive))
+        message = messages.decode(await whole(wire, limit, alive))
     except UpstreamError:
         return None
     if message.error is None or message.id not in (id, None, ""):
@@ -54,28 +53,30 @@ async def rpc_error(wire: Wire, id: int, alive: Callable[[], None]) -> RpcError 
     return messages.error_of(message.error)
 
 
-def fault(status: int, wire: Wire) -> UpstreamError:
+def fault(status: int, wire: Wire, most_wait_s: float) -> UpstreamError:
     """The error for a refusal without a JSON-RPC error. Nothing of its body is passed on."""
+    if 300 <= status < 400:
+        return EgressRefused("The upstream redirects to another place.")
     if status == 401:
         return NeedsConnection("The upstream wants credentials that the hub does not have for it.")
     challenge = wire.header(b"www-authenticate")
     if status == 403 and "insufficient_scope" in challenge:
         return NeedsScope("The upstream wants more rights than the hub's credentials have.")
     if status == 429:
-        seconds = retry_after(wire.header(b"retry-after"))
+        seconds = retry_after(wire.header(b"retry-after"), most_wait_s)
         return RateLimited("The upstream takes no more calls for now.", retry_after=seconds)
     if 200 <= status < 300:
         return ProtocolFault(f"The upstream accepted the request without answering it (HTTP {status}).")
     return HttpRefusal(status)
 
 
-def retry_after(value: str) -> float | None:
-    """Seconds to wait, from either form of the header (RFC 9110, section 10.2.3), at most an hour."""
+def retry_after(value: str, most_s: float) -> float | None:
+    """Seconds to wait, from either form of the header (RFC 9110, section 10.2.3), at most `most_s`."""
     if value.strip().isdigit():
-        return min(float(value), MAX_RETRY_AFTER_S)
+        return min(float(value), most_s)
     try:
         at = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
     wait = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return min(max(0.0, wait), MAX_RETRY_AFTER_S)
+    return min(max(0.0, wait), most_s)

@@ -32,6 +32,7 @@ class SseLink(Multiplexed):
     ) -> None:
         super().__init__(spec, watcher, limits, capabilities)
         self._endpoint = endpoint
+        self._limits = limits
         self._head = header_lines(endpoint.headers)
         self._reader = EventReader(limits.result_bytes, ENDLESS)
         self._post_to: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -44,7 +45,7 @@ class SseLink(Multiplexed):
     async def send(self, data: bytes) -> None:
         async with self._endpoint.origin.send("POST", self._post_to.result(), self._head, data) as wire:
             if not 200 <= wire.status < 300:
-                raise refusals.fault(wire.status, wire)
+                raise refusals.fault(wire.status, wire, self._limits.retry_after_s)
 
     async def close(self) -> None:
         self.finish_quietly()
@@ -65,10 +66,8 @@ class SseLink(Multiplexed):
             self.finish(Lost("The upstream closed its stream."))
 
     async def _read_stream(self, wire: Wire) -> None:
-        if 300 <= wire.status < 400:
-            raise EgressRefused("The upstream redirects to another place.")
         if wire.status != 200:
-            raise refusals.fault(wire.status, wire)
+            raise refusals.fault(wire.status, wire, self._limits.retry_after_s)
         if not wire.header(b"content-type").startswith("text/event-stream"):
             raise ProtocolFault("The upstream's stream is not an event stream.")
         while self.ended is None and (piece := await wire.read()):

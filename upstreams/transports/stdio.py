@@ -61,7 +61,7 @@ class StdioLink(Multiplexed):
 
     async def send(self, data: bytes) -> None:
         if self._silent:
-            await asyncio.wait({self._reader}, timeout=ENDS_S)
+            await asyncio.wait({self._reader})  # which stops the process after `ENDS_S`
             raise LinkOver("The upstream's process was ending.")
         try:
             await self._process.write(data + b"\n")
@@ -81,17 +81,30 @@ class StdioLink(Multiplexed):
         return without_secrets(self._process.stderr_tail(), self.spec)
 
     async def _read(self) -> None:
+        """Take what it prints, to the end: a pipe that is not read is never seen to close.
+
+        A process that broke the rules is stopped, and what it still prints is thrown away.
+        """
+        stopping: asyncio.Task[None] | None = None
         while piece := await self._process.read():
-            for line, overlong in self._lines.feed(piece):
-                if overlong:
-                    self.too_long(line, TooLarge("The upstream sent a message over the size limit."))
-                elif line.strip():
-                    self.received(line)
-            if self.ended is not None:
-                return
+            if self.ended is None:
+                self._take(piece)
+            elif stopping is None:
+                stopping = aio.spawn(self._process.stop(), name=f"stop {self.spec.slug}")
+        if self.ended is not None:
+            return
         self._silent = True
         ended = Lost(f"The upstream's process ended ({await self._end()}).")
         self.finish(with_complaint(ended, self.stderr_tail()))
+
+    def _take(self, piece: bytes) -> None:
+        for line, overlong in self._lines.feed(piece):
+            if self.ended is not None:
+                return
+            if overlong:
+                self.too_long(line, TooLarge("The upstream sent a message over the size limit."))
+            elif line.strip():
+                self.received(line)
 
     async def _end(self) -> str:
         """How the process ended, after its output did; one that lives on without is stopped."""

@@ -20,10 +20,10 @@ CLOUD := MCPHUB_MODE=cloud MCPHUB_SERVER_URL=https://hub.example MCPHUB_ALLOWED_
 	MCPHUB_SECRET_KEY=check-only-Zq8vN2rT5yLw9pXc3mKd7sHj4bGf6aEu1oRiQ0tY \
 	MCPHUB_ENCRYPTION_KEYS=check-only-Wm4tB8nQ2kVx7zLp5cYr9dJh3gSf6aEu1oTi
 
-.PHONY: help up dev test check bench soak conformance cover dist image
+.PHONY: help up dev test check bench bench-peers soak conformance cover dist image
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
 
 up: .venv/.runtime ## the hub on http://127.0.0.1:8080, its data in ./var
 	@MCPHUB_DATA_DIR="$(DATA_DIR)" exec $(PYTHON) manage.py up $(ARGS)
@@ -52,6 +52,10 @@ check: .venv/.ready ## format, lint, types, import contracts, migrations, deploy
 bench: .venv/.ready ## measure the hub, write docs/benchmark.md
 	@$(UV) sync --quiet --frozen --inexact --group bench
 	@exec $(PYTHON) -m bench $(ARGS)
+
+bench-peers: .venv/.ready ## compare with other gateways, write docs/benchmark-peers.md
+	@$(UV) sync --quiet --frozen --inexact --group bench
+	@exec $(PYTHON) -m bench --peers $(ARGS)
 
 soak: .venv/.fuzz ## the long proofs of what the hub survives, an hour and a half; writes docs/reliability.md
 	@exec $(PYTHON) -m tests.soak $(ARGS)

@@ -156,6 +156,12 @@ class Bench:
                 stack.enter_context(fastmcp(self.folder("fresh"), [url], kept=False)),
             ]
             others, skipped = peers.started(stack, self.folder, url)
+            for target in [*others]:
+                try:
+                    rows([target], 1, clients=16, seconds=0.5)
+                except RuntimeError as wrong:
+                    others.remove(target)
+                    skipped[target.name] = str(wrong)
             measured = rows([*mine, *others], self.rounds, clients=16, **self._load)
         missing = [f"Not measured: {name}: {why}" for name, why in skipped.items()]
         return "\n\n".join([report.calls(measured), *missing])

@@ -35,6 +35,7 @@ class Load(msgspec.Struct, frozen=True):
 
     url: str
     key: str = ""
+    key_header: str = ""
     era: Literal["handshake", "modern"] = "handshake"
     tool: str = "echo"
     list_size: int = 0
@@ -204,7 +205,9 @@ class Client:
 
     def _headers(self, revision: str) -> dict[str, str]:
         headers = {"Host": self._url.netloc}
-        if self._load.key:
+        if self._load.key_header:
+            headers[self._load.key_header] = self._load.key
+        elif self._load.key:
             headers["Authorization"] = f"Bearer {self._load.key}"
         if revision:
             headers["MCP-Protocol-Version"] = revision

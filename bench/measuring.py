@@ -61,7 +61,7 @@ def _row(target: Target, load: dict[str, Any], done: list[tuple[Measured, float]
 
 def _round(target: Target, load: dict[str, Any]) -> tuple[Measured, float]:
     before = 0.0 if target.pid is None else tree_cpu_s(target.pid)
-    measured = _generate(Load(url=target.url, key=target.key, tool=target.tool, **load))
+    measured = _generate(Load(url=target.url, key=target.key, key_header=target.key_header, tool=target.tool, **load))
     used = 0.0 if target.pid is None else tree_cpu_s(target.pid) - before
     return measured, used / measured.all_calls * 1e6
 

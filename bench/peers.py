@@ -112,13 +112,15 @@ def npm_pair(folder: Path, url: str) -> Iterator[Target]:
     inner = ["--", node, gateway, "--streamableHttp", url, "--logLevel", "none"]
     command = [node, proxy, "--host", "127.0.0.1", "--port", str(port), "--server", "stream", "--apiKey", KEY, *inner]
     with _Program(command, port, _environment(bin_)).running(folder) as pid:
-        yield Target("mcp-proxy 6.7 + supergateway 4 (npm)", f"http://127.0.0.1:{port}/mcp", "echo", KEY, pid)
+        yield Target(
+            "mcp-proxy 6.7 + supergateway 4 (npm)", f"http://127.0.0.1:{port}/mcp", "echo", KEY, pid, "X-API-Key"
+        )
 
 
 @contextmanager
 def contextforge(folder: Path, url: str) -> Iterator[Target]:
     """PyPI `mcp-contextforge-gateway` on SQLite, upstream sessions kept, its rate limit off."""
-    bin_ = _venv("mcp-contextforge-gateway==1.1.0")
+    bin_ = _venv("mcp-contextforge-gateway==1.0.7.post20260921")
     port = free_port()
     settings = {
         "DATABASE_URL": f"sqlite:///{folder}/mcp.db",
@@ -139,7 +141,7 @@ def contextforge(folder: Path, url: str) -> Iterator[Target]:
         token = _token(bin_, environment)
         base = f"http://127.0.0.1:{port}"
         tool = _register(base, token, url)
-        yield Target("ContextForge 1.1 (PyPI), sessions kept", f"{base}/mcp/", tool, token, pid)
+        yield Target("ContextForge 1.0.7 (PyPI), sessions kept", f"{base}/mcp/", tool, token, pid)
 
 
 def _token(bin_: Path, environment: dict[str, str]) -> str:

@@ -25,13 +25,16 @@ LOAD_CORE: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Something that answers MCP. `pid` is the root of its process tree, None for the upstream itself."""
+    """Something that answers MCP. `key_header` is "" where the key is a bearer token.
+
+    `pid` is the root of its process tree, None for the upstream itself."""
 
     name: str
     url: str
     tool: str
     key: str = ""
     pid: int | None = None
+    key_header: str = ""
 
 
 @contextmanager

@@ -4,8 +4,9 @@
 is refused with a 4xx, the HTTP+SSE transport of 2024-11-05 on the same URL (the order of 2026-07-28,
 "backward compatibility").
 **stdio**: `server/discover` first as well. Some servers ignore requests that come before `initialize`, so
-after `probe_s` the handshake is sent behind it; some stop at it, then the process is started once more
-and greeted with `initialize`. A known era (kept in the upstream's state) skips the question.
+after `probe_s` the handshake is sent behind it, and when that is refused the question once more, for the program
+may have been slow to start; some stop at it, then the process is started once more and greeted with `initialize`.
+A known era (kept in the upstream's state) skips the question.
 
 Servers that are modern may serve the handshake era as well, with requests to the client in the middle of a call,
 which they cannot make of a modern one. A client of that era gets a connection in its own era there. Over HTTP
@@ -78,10 +79,10 @@ class Reach:
         return link
 
     async def _speaks_both(self, opener: "Opener", endpoint: Endpoint) -> bool:
-        """Asked once; where everybody shares one connection it does not matter."""
-        if self._both is None:
-            self._both = self._spec.sharing != "shared" and await opener.gives_sessions(endpoint)
-        return self._both
+        """Asked until it is known; where everybody shares one connection it does not matter."""
+        if self._both is None and self._spec.sharing != "shared":
+            self._both = await opener.gives_sessions(endpoint)
+        return self._both is True
 
     def learn(self, listing: Listing, era: Era) -> Listing:
         """Take from a catalogue what calls need to know; the catalogue without what cannot be called."""
@@ -135,14 +136,19 @@ class Opener:
             link.listen()
         return link
 
-    async def gives_sessions(self, endpoint: Endpoint) -> bool:
-        """Whether this modern upstream also begins sessions; without one it could not ask a client anything."""
+    async def gives_sessions(self, endpoint: Endpoint) -> bool | None:
+        """Whether this modern upstream also begins sessions; without one it could not ask a client anything.
+
+        None when it did not say.
+        """
         link = HttpLink(self._spec, endpoint, self._watcher, self._means.limits, {})
         try:
             async with asyncio.timeout(self._means.limits.probe_s):
                 return not (await link.initialize()).sessionless
-        except (TimeoutError, UpstreamError):
+        except (UpstreamFailed, ProtocolFault):
             return False
+        except (TimeoutError, UpstreamError):
+            return None
         finally:
             await link.close()
 
@@ -221,9 +227,9 @@ class Opener:
         answer: Answer = await link.request(opening.initialize(self._capabilities))
         try:
             facts = opening.handshake_facts(answer)
-        except opening.SpeaksModern:
+        except UpstreamFailed:
             if modern := await self._discovered(link):
-                return modern
+                return modern  # it had not begun to listen when it was asked first
             raise
         await link.notify("notifications/initialized")
         return facts

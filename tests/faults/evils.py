@@ -25,7 +25,6 @@ LIMITS: Final = f"call_s={CALL_S},call_hard_s={HARD_S},resolve_s=0.2,breaker_s=1
 HTTP: Final = ("old", "new")
 OVER_HTTP: Final = (*HTTP, "stream")
 PIPES: Final = ("pipe", "newpipe")
-STREAMS: Final = ("stream", *PIPES)
 KINDS: Final = (*OVER_HTTP, *PIPES)
 """`old` speaks the handshake era, `new` both; `stream` is the transport of 2024-11-05; pipes are processes."""
 

@@ -1,7 +1,8 @@
 """A stdio upstream with bad habits, standard library only: `python odd_stdio.py [HABIT]`.
 
 Habits: `chatty` (prints logs on stdout), `silent-before-initialize`, `dies-at-discover`, `dies-at-start`,
-`deaf` (ignores the end of its input and SIGTERM). It lists a tool for each capability that its client declared.
+`deaf` (ignores the end of its input and SIGTERM), `modern-and-slow` (too late for the first question).
+It lists a tool for each capability that its client declared.
 """
 
 import json
@@ -70,12 +71,20 @@ def main() -> None:
     if HABIT == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     declared: dict[str, Any] = {}
+    waiting: list[Any] = []
     for line in sys.stdin:
         message = json.loads(line)
         method, id = message.get("method"), message.get("id")
         if HABIT == "chatty":
             print("INFO handling", method, flush=True)
-        if method == "initialize":
+        if HABIT == "modern-and-slow" and method in ("server/discover", "initialize"):
+            waiting.append(message)
+            if method == "server/discover" and len(waiting) > 1:
+                about = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+                say({"id": id, "result": {"resultType": "complete", **about}})
+            elif method == "initialize":
+                say({"id": id, "error": {"code": -32601, "message": "Method not found"}})
+        elif method == "initialize":
             revision, declared = message["params"]["protocolVersion"], message["params"]["capabilities"]
             say({"id": id, "result": {"protocolVersion": revision, "capabilities": {"tools": {}}}})
         elif method == "server/discover" and HABIT == "dies-at-discover":

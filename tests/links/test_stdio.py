@@ -73,12 +73,20 @@ async def test_concurrent_calls_share_one_process(hub: Connections) -> None:
     assert len({answer["pid"] for answer in answers}) == 1
 
 
-@pytest.mark.parametrize("habit", ["", "silent-before-initialize", "dies-at-discover"])
+@pytest.mark.parametrize(
+    ("habit", "era"),
+    [
+        ("", "handshake"),
+        ("silent-before-initialize", "handshake"),
+        ("dies-at-discover", "handshake"),
+        ("modern-and-slow", "modern"),
+    ],
+)
 async def test_unknown_era_is_found_out_whatever_the_server_thinks_of_the_question(
-    hub: Connections, habit: str
+    hub: Connections, habit: str, era: str
 ) -> None:
     answer = await hub.call(odd(habit, era=""), tool("echo"))
-    assert answer.era == "handshake"
+    assert answer.era == era
 
 
 @pytest.mark.requirement("R5")

@@ -166,6 +166,18 @@ def test_switch_that_is_no_boolean_is_refused_with_its_place(tmp_path: Path) -> 
     assert "mcpServers.off.disabled: must be true or false" in words
 
 
+def test_key_of_another_org_is_refused_as_the_owners(new_hub: NewHub, tmp_path: Path) -> None:
+    hub = new_hub().up()
+    hub.manage("create_org", "other")
+    theirs = hub.manage_json("create_key", "theirs", "--org", "other", "--role", "owner")["key"]
+    assert hub.terminate() == 0
+    data = str(hub.folder / "data")
+    code, words = refusal("up", "--port", "0", "--api-key", theirs, "--data-dir", data, folder=tmp_path)
+    assert code == 1
+    assert "in use in another org" in words
+    assert "Traceback" not in words
+
+
 def test_missing_servers_file_is_named_once(tmp_path: Path) -> None:
     code, words = refusal("up", "--port", "0", "--config", "/nowhere.json", folder=tmp_path)
     assert code == 1
@@ -337,6 +349,22 @@ def test_tls_from_files(new_hub: NewHub, tmp_path: Path) -> None:
         cookies = client.get(f"{url}/sign-in/").headers.get_list("set-cookie")
     assert cookies
     assert all(cookie.startswith("__Host-") and "Secure" in cookie for cookie in cookies)
+
+
+@pytest.mark.parametrize("wrong", ["certificate", "key", "pair"])
+def test_tls_files_that_do_not_fit_are_a_sentence(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "other").mkdir()
+    cert, key = self_signed(tmp_path)
+    if wrong == "pair":
+        _, key = self_signed(tmp_path / "other")
+    else:
+        (cert if wrong == "certificate" else key).write_text("nonsense")
+    code, words = refusal(
+        "up", "--port", "0", "--ssl-certfile", str(cert), "--ssl-keyfile", str(key), folder=tmp_path
+    )
+    assert code == 1
+    assert "TLS cannot be served with" in words
+    assert "Traceback" not in words
 
 
 def test_cloud_mode_has_other_commands(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import socket
+import ssl
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from django.core.management import BaseCommand, CommandError
 from gateway.server.sockets import CannotListen, listen
 from mcphub.accounts import links
 from mcphub.accounts.models import Org
+from mcphub.accounts.services import Refused
 from mcphub.checks import TAG
 from mcphub.core.starting import CannotStart, check_keys
 from mcphub.standalone import bootstrap, servers
@@ -59,15 +61,18 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         brought = _brought(options)
         try:
+            _check_tls(options["ssl_certfile"], options["ssl_keyfile"])
             sock = listen(settings.HUB.host, settings.HUB.port)
             self._run(sock, brought, options)
-        except (CannotListen, CannotStart, BadServers) as fault:
+        except (CannotListen, CannotStart, BadServers, Refused) as fault:
             raise CommandError(str(fault)) from None
 
     def _run(self, sock: socket.socket, brought: Brought, options: dict[str, Any]) -> None:
         bootstrap.migrate()
         check_keys()
         org = bootstrap.default_org()
+        if settings.HUB.admin_key:
+            bootstrap.first_key(org, settings.HUB.admin_key)  # before anything runs: it may be refused
         take_over = partial(servers.take_over, org, brought)
         report = take_over()
         place = f"{brought.config}: " if brought.config else ""
@@ -142,6 +147,17 @@ def _misfits(brought: Brought, options: dict[str, Any]) -> Iterable[str]:
         yield f"--server-type {brought.server_type} does not go with {brought.words[0]}."
     if options["ssl_keyfile"] and not options["ssl_certfile"]:
         yield "--ssl-keyfile needs --ssl-certfile."
+
+
+def _check_tls(certfile: str | None, keyfile: str | None) -> None:
+    """Raises `CannotStart` for files that do not hold a certificate and its own key, unencrypted."""
+    if certfile is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile, password="")
+    except (ssl.SSLError, OSError) as error:
+        why = getattr(error, "reason", None) or error.strerror or error
+        raise CannotStart(f"TLS cannot be served with {certfile} and {keyfile or 'the key in it'}: {why}") from None
 
 
 def _headers(text: str) -> dict[str, str]:

@@ -117,7 +117,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
         The parser takes such a request to have no body, and what was its body for the next request.
         """
-        head = b"%s %s HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+        head = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         kept = [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         self._feed(b"".join((head, *kept, b"\r\n", rest)))

@@ -129,7 +129,7 @@ async def _read_http(data: bytes) -> None:
     from upstreams.errors import UpstreamError
     from upstreams.transports.http1 import Wire
 
-    wire, link = Wire(), _Socket()
+    wire, link = Wire(header_bytes=65_536), _Socket()
     wire.connection_made(link)
     wire.send(b"")
     for piece in pieces(data):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from upstreams.errors import ProtocolFault, TooLarge
+from upstreams.transports.pieces import Pieces
 
 FLOOD: Final = "The upstream sent more than the limit before its answer."
 
@@ -29,10 +30,9 @@ class EventReader:
         self._event_bytes = event_bytes
         self._left = stream_bytes
         self._raw_left = event_bytes + 2 * stream_bytes
-        self._rest = bytearray()
+        self._rest = Pieces()
         self._after_cr = False
-        self._data: list[bytes] = []
-        self._size = 0
+        self._data = Pieces()
         self._kind = ""
 
     def after(self, before: "EventReader") -> Self:
@@ -48,14 +48,15 @@ class EventReader:
         if self._after_cr and piece:
             self._after_cr = False
             piece = piece.removeprefix(b"\n")
-        self._rest += piece
         if b"\n" not in piece and b"\r" not in piece:
-            self._check(len(self._rest))
+            self._rest.add(piece)
+            self._check(self._rest.size)
             return
-        text = bytes(self._rest)
+        text = self._rest.take() + piece if self._rest.size else piece
         self._after_cr = text.endswith(b"\r")
         lines = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._rest = bytearray(lines.pop())
+        if rest := lines.pop():
+            self._rest.add(rest)
         for line in lines:
             if line:
                 self._field(line)
@@ -66,9 +67,8 @@ class EventReader:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._data.append(value)
-            self._size += len(value)
-            self._check(self._size)
+            self._data.add(value + b"\n")
+            self._check(self._data.size - 1)
         elif name == b"event":
             self._kind = _text(value)
         elif name == b"id" and b"\0" not in value:
@@ -79,10 +79,9 @@ class EventReader:
     def _dispatch(self) -> Event | None:
         if self._left < 0:
             raise TooLarge(FLOOD)
-        self._left -= self._size
-        data, kind = self._data, self._kind
-        self._data, self._kind, self._size = [], "", 0
-        return Event(b"\n".join(data), kind or "message") if data else None
+        self._left -= max(self._data.size - 1, 0)
+        kind, self._kind = self._kind, ""
+        return Event(self._data.take()[:-1], kind or "message") if self._data.size else None
 
     def _check(self, size: int) -> None:
         if size > self._event_bytes:

@@ -19,6 +19,7 @@ from mcphub.core import aio, clock, netguard
 from mcphub.core.limits import Limits
 from upstreams.errors import EgressRefused, TlsFault, TooLarge, Unreachable, UpstreamError
 from upstreams.transports.http1 import Wire
+from upstreams.transports.pieces import Pieces
 
 PORTS: Final = {"http": 80, "https": 443}
 TOKEN: Final = re.compile(r"\A[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
@@ -210,13 +211,15 @@ async def whole(wire: Wire, limit: int, alive: Callable[[], None]) -> bytes:
     body = await wire.read()
     if wire.complete and len(body) <= limit:
         return body
-    parts = bytearray(body)
+    parts = Pieces()
+    parts.add(body)
     while piece := await wire.read():
         alive()
-        parts += piece
-        if len(parts) > limit:
+        parts.add(piece)
+        if parts.size > limit:
+            parts.clear()
             raise TooLarge("The upstream's answer is over the size limit.")
-    return bytes(parts)
+    return parts.take()
 
 
 def _split(url: str) -> SplitResult:

@@ -10,6 +10,7 @@ from upstreams.errors import LinkOver, Lost, TooLarge, UpstreamError
 from upstreams.runners.base import Process
 from upstreams.transports.base import Watcher
 from upstreams.transports.multiplexed import Multiplexed
+from upstreams.transports.pieces import Pieces
 from upstreams.types import ServerFacts, UpstreamSpec
 
 HEAD: Final = 4096
@@ -23,26 +24,25 @@ class Lines:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._parts = bytearray()
-        self._overlong = False
+        self._parts = Pieces()
+        self._head = b""
 
     def feed(self, piece: bytes) -> Iterator[tuple[bytes, bool]]:
         """The lines that `piece` completes, each with whether it was over the limit (then only its head)."""
         *whole, rest = piece.split(b"\n")
         for end in whole:
             self._add(end)
-            yield bytes(self._parts), self._overlong
-            self._parts.clear()
-            self._overlong = False
+            yield self._head or self._parts.take(), self._head != b""
+            self._head = b""
         self._add(rest)
 
     def _add(self, piece: bytes) -> None:
-        if self._overlong:
+        if self._head:
             return
-        self._parts += piece
-        if len(self._parts) > self._limit:
-            del self._parts[HEAD:]
-            self._overlong = True
+        self._parts.add(piece)
+        if self._parts.size > self._limit:
+            self._head = self._parts.head(HEAD)
+            self._parts.clear()
 
 
 class StdioLink(Multiplexed):

@@ -22,14 +22,17 @@ class Balancer(RoundRobin):
         self._changed = asyncio.Condition()
 
     async def watch(self) -> None:
-        """Ask every backend again and again, for ever."""
+        """Ask every backend again and again, for ever, each for itself."""
         async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
-            while True:
-                answers = await asyncio.gather(*(_is_well(http, port) for port in self.ports))
-                async with self._changed:
-                    self.well = frozenset(port for port, well in zip(self.ports, answers, strict=True) if well)
-                    self._changed.notify_all()
-                await asyncio.sleep(LOOK_S)
+            await asyncio.gather(*(self._watch(http, port) for port in self.ports))
+
+    async def _watch(self, http: httpx.AsyncClient, port: int) -> None:
+        while True:
+            well = await _is_well(http, port)
+            async with self._changed:
+                self.well = self.well | {port} if well else self.well - {port}
+                self._changed.notify_all()
+            await asyncio.sleep(LOOK_S)
 
     async def until(self, port: int, well: bool, within: float) -> None:
         """Wait until that backend is known to be well, or not."""

@@ -16,7 +16,9 @@ from tests.harness.upstreams import sdk_stdio
 from tests.soak.callers import Callers
 from tests.soak.finding import Finding
 
-NOTICE_S: Final = 1
+NOTICE_S: Final = 4
+"""Longer than a balancer on a busy machine needs to hear of it."""
+
 PAUSE_S: Final = 0.3
 CALLS: Final = 100
 BACK_S: Final = 60

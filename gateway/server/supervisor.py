@@ -58,6 +58,8 @@ class Supervisor:
         environment["PROMETHEUS_MULTIPROC_DIR"] = self._counts.name
         worker = subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environment, pass_fds=handed_on)
         self._workers[worker] = time.monotonic()
+        if self._signal is not None:  # it came while this one was not among those who are told
+            worker.send_signal(signal.SIGTERM)
 
     def _replace_dead(self) -> int:
         """Start dead workers anew; the exit code of one that died at its start, else 0."""
@@ -67,13 +69,16 @@ class Supervisor:
             code = worker.poll()
             if code is None:
                 continue
+            if self._signal is not None:
+                return 0
             del self._workers[worker]
             if not self._proved:
                 return code or 1
             log.error("web_worker_died", pid=worker.pid, exit_code=code)
             if moment - begun < SHORT_LIFE_S:
                 time.sleep(PAUSE_S)
-            self._start()
+            if self._signal is None:
+                self._start()
         return 0
 
     def _pass_on(self, number: int, _frame: object) -> None:

@@ -122,6 +122,7 @@ class EvilUpstream(Evil):
         self._sessions: set[str] = set()
         self._streams: dict[str, HttpCall] = {}
         self._numbers: Final = itertools.count(1)
+        self._elsewhere: Final[set[asyncio.Task[None]]] = set()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends."""
@@ -131,6 +132,9 @@ class EvilUpstream(Evil):
                 answering = asyncio.create_task(self._answer(path, call))
                 left = asyncio.create_task(_left(reader))
                 await asyncio.wait((answering, left), return_when=asyncio.FIRST_COMPLETED)
+                if not answering.done() and path.startswith("/messages"):
+                    self._elsewhere.add(answering)  # the answer goes to the stream, whatever becomes of the POST
+                    return
                 if not answering.done():
                     self.write({"left": call.message})
                     answering.cancel()

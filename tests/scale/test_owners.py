@@ -148,6 +148,7 @@ async def test_updates_of_resources_reach_watchers_at_both_processes(pair: Pair,
     async with round_robin(*pair.ports) as (_, url), AsyncExitStack() as stack:
         endpoint, key = f"{url}/telling/mcp", pair.hubs[0].key
         watchers = [await stack.enter_async_context(listener(endpoint, key, mode)) for _ in range(4)]
+        before = json.loads(await watchers[0].call("watched"))  # by sessions of other tests, which live on
         async with AsyncExitStack() as watching:
             for watcher in watchers:
                 await watching.enter_async_context(watcher.listening("news://a"))
@@ -155,5 +156,5 @@ async def test_updates_of_resources_reach_watchers_at_both_processes(pair: Pair,
             for watcher in watchers:
                 await watcher.told.until(ResourceUpdated("news://a"))
         async with asyncio.timeout(30):
-            while json.loads(await watchers[0].call("watched")):
+            while json.loads(await watchers[0].call("watched")) != before:
                 await asyncio.sleep(0.05)

@@ -17,9 +17,10 @@ EVENTS = {"accept": "text/event-stream"}
 
 @pytest.fixture(scope="module")
 def small_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    """One that is full soon."""
+    """One that is full soon, with a database of its own: sessions of other tests would count."""
     folder: Path = tmp_path_factory.mktemp("small")
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MCPHUB_DATABASE_URL", raising=False)
         patch.setenv("MCPHUB_LIMITS", "principal_sessions=3,principal_streams=2,streams=3")
         with contextmanager(serve)("uvicorn", folder) as edge:
             yield edge

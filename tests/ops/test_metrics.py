@@ -60,7 +60,9 @@ async def test_workers_of_one_machine_are_counted_together(
 ) -> None:
     with Hub(tmp_path / "hub", key=None, database_url=postgresql.url, redis_url=redis.url) as hub:
         hub.prepare(servers_file(tmp_path / "servers.json", {"sdk": sdk_stdio(tmp_path / "marks")}))
-        hub.serve("--workers", "2").until_listed("sdk")
+        hub.serve("--workers", "2")
+        for _ in range(8):  # whichever worker answers
+            hub.until_listed("sdk")
         for number in range(12):
             async with raw_client(hub.mcp_url, hub.key, "modern") as client:
                 await client.call("sdk__echo", text=str(number))

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
-from msgspec import structs
 from msgspec.structs import replace
 
 from audit.events import Kind
@@ -206,7 +205,7 @@ class News:
             return refused.error
         decision = opened.decide(call.target, lambda: call.arguments)
         if decision.effect != "allow":
-            self._denials.add(structs.replace(intent_of(request, call, decision), kind=Kind.DENIED))
+            self._denials.add(replace(intent_of(request, call, decision), kind=Kind.DENIED))
             return unknown("resource", call.shown_as)
         client = without(request.client, call.spec.withheld)
         return Place(call.spec, client, holder_of(request, call.spec), call.target, call.shown_as)

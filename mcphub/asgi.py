@@ -21,6 +21,7 @@ from mcphub.core import memory  # noqa: E402
 from mcphub.front import Front, answer  # noqa: E402
 
 pages: Final = Front(django)
+counts: Final = Front(metrics.application)
 PREFIX: Final = settings.START.path_prefix
 PUBLIC_PREFIX: Final = settings.START.script_name
 
@@ -64,7 +65,7 @@ def http(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     if scope["path"] in health.PATHS:
         return health.application(scope, receive, send)
     if scope["path"] == metrics.PATH:
-        return metrics.application(scope, receive, send)
+        return counts(scope, receive, send)
     below = below_prefix(scope)
     if below is None:
         return answer(send, 404, {"error": "not found"})

@@ -15,11 +15,10 @@ from audit.writer import writer
 from gateway.runtime import runtime
 from gateway.server.drain import Receive, Scope, Send, drain
 from mcphub.core.aio import in_thread
-from mcphub.core.peer import is_loopback
+from mcphub.core.peer import is_from_here
 from mcphub.front import answer
 
 PATH: Final = "/metrics"
-FORWARDING: Final = (b"x-forwarded-", b"forwarded")
 
 
 class Now(Collector):
@@ -65,7 +64,7 @@ def may_read(scope: Scope) -> bool:
     ):
         return True
     peer, _ = scope.get("client") or ("", 0)
-    return is_loopback(peer) and not any(name.startswith(FORWARDING) for name, _ in headers)
+    return is_from_here(peer, (name.decode("latin-1") for name, _ in headers))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

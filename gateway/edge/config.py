@@ -1,6 +1,5 @@
 """What the edge needs to know of its surroundings."""
 
-import ipaddress
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
@@ -35,25 +34,11 @@ class EdgeConfig:
             limits=hub.limits,
             hosts=frozenset((*hub.allowed_hosts, *filter(None, (own.hostname,)))),
             origins=frozenset((*hub.allowed_origins, *_origin(hub.server_url))),
-            loopback=is_loopback(hub.host),
+            loopback=hub.loopback,
             server_url=hub.server_url.rstrip("/"),
             path_prefix=path_prefix.rstrip("/"),
             trusted_proxies=hub.trusted_proxies,
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a bind address or host name is this machine only."""
-    return host in LOOPBACK_NAMES or (is_address(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def is_address(host: str) -> bool:
-    """Whether `host` is a literal IP address."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _origin(url: str) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.edge.config import LOOPBACK_NAMES, EdgeConfig, is_address
+from gateway.edge.config import LOOPBACK_NAMES, EdgeConfig
 from gateway.eras.modern import PARAM_PREFIX
 from gateway.errors import HEADER_MISMATCH, INVALID_REQUEST, Header, refused
+from mcphub.core.addresses import parsed
 
 KNOWN_HOSTS: Final = 256
 ALLOWED_METHODS: Final = b"POST, GET, DELETE, OPTIONS"
@@ -71,7 +72,7 @@ class Guard:
         if "*" in allowed or host in allowed or name in allowed or name in LOOPBACK_NAMES:
             return True
         # A literal address cannot be rebound by DNS; off loopback it is how machines of a local network call.
-        return not self._config.loopback and is_address(name)
+        return not self._config.loopback and parsed(name) is not None
 
     def _origin_allowed(self, origin: str, host: str) -> bool:
         if "*" in self._config.origins or origin in self._config.origins:

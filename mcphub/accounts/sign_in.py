@@ -1,7 +1,5 @@
 """How people prove who they are: a password, or in development the picker. Every attempt is on record."""
 
-from typing import Final
-
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth import login as start_session
@@ -15,19 +13,9 @@ from mcphub.accounts.acts import COMMAND_LINE
 from mcphub.accounts.links import FIRST_ORG, LinkSpent, OneTimeLink, has_owner
 from mcphub.accounts.models import Membership, Org, User, normal_email
 from mcphub.accounts.roles import MEMBER, OWNER
-from mcphub.core.peer import is_loopback, source_of
+from mcphub.core.addresses import is_loopback
+from mcphub.core.peer import is_from_here, source_of
 from mcphub.core.principal import OrgRef, Principal
-
-FORWARDING: Final = (
-    "HTTP_FORWARDED",
-    "HTTP_VIA",
-    "HTTP_X_REAL_IP",
-    "HTTP_X_FORWARDED",
-    "HTTP_X_CLIENT_IP",
-    "HTTP_CF_CONNECTING_IP",
-    "HTTP_FLY_CLIENT_IP",
-    "HTTP_TRUE_CLIENT_IP",
-)
 
 
 class Failed(Exception):
@@ -45,15 +33,13 @@ def picker_offered(request: HttpRequest) -> bool:
     The Host header must name loopback too, or a page that rebinds its name to 127.0.0.1 could sign in.
     """
     hub = settings.HUB
-    forwarded = any(name.startswith(FORWARDING) for name in request.META)
     host = split_domain_port(request.META.get("HTTP_HOST", ""))[0]
     return (
         "dev" in hub.sign_in
         and hub.mode == "standalone"
         and bool(hub.loopback)
-        and is_loopback(request.META.get("REMOTE_ADDR") or "")
-        and is_loopback(host.strip("[]"))
-        and not forwarded
+        and is_from_here(request.META.get("REMOTE_ADDR") or "", map(str.lower, request.headers))
+        and is_loopback(host)
     )
 
 

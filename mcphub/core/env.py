@@ -14,6 +14,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from mcphub.core import logs, sources
+from mcphub.core.addresses import is_loopback
 from mcphub.core.flags import Flags, StartOptions
 from mcphub.core.keyring import Keyring
 from mcphub.core.limits import Limits
@@ -147,16 +148,6 @@ class HubSettings(BaseModel):
     def loopback(self) -> bool:
         """Whether the hub is bound to this machine only."""
         return is_loopback(self.host)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` names this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def origin_of(url: str) -> str:

@@ -1,13 +1,26 @@
 """Where a request really came from: forwarding headers are believed from trusted proxies only."""
 
 import ipaddress
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest
 
+from mcphub.core.addresses import is_loopback, parsed
+
 IPV6_NEIGHBOURS: Final = 64
+FORWARDING: Final = (
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-forwarded",
+    "x-client-ip",
+    "cf-connecting-ip",
+    "fly-client-ip",
+    "true-client-ip",
+)
 SCHEMES: Final = frozenset({"http", "https"})
 
 
@@ -27,7 +40,7 @@ class Proxies:
         hops = forwarded_for.split(",") if forwarded_for else []
         while hops and self.trust(address):
             hop = hops.pop().strip()
-            if _parsed(hop) is None:
+            if parsed(hop) is None:
                 break
             address = hop
         return address
@@ -38,7 +51,7 @@ class Proxies:
         return told if told in SCHEMES and self.trust(peer) else own
 
     def _trust(self, address: str) -> bool:
-        found = _parsed(address)
+        found = parsed(address)
         return found is not None and any(found in network for network in self._networks)
 
 
@@ -55,15 +68,14 @@ def source_of(request: HttpRequest) -> str:
     return proxies(settings.HUB.trusted_proxies).real_address(peer, forwarded)
 
 
-def is_loopback(address: str) -> bool:
-    """Whether `address` is this machine's own: 127.0.0.0/8, ::1 (also mapped) or the name `localhost`."""
-    found = _parsed(address)
-    return address == "localhost" if found is None else found.is_loopback
+def is_from_here(address: str, header_names: Iterable[str]) -> bool:
+    """Whether a request comes from this machine itself, and no proxy passed it on; header names in lower case."""
+    return is_loopback(address) and not any(name.startswith(FORWARDING) for name in header_names)
 
 
 def neighbourhood(address: str) -> str:
     """Whom to count together: the address, or for IPv6 its network, for one household holds a whole /64."""
-    found = _parsed(address)
+    found = parsed(address)
     if found is None or found.version == 4:
         return address
     return str(ipaddress.ip_network((found, IPV6_NEIGHBOURS), strict=False))
@@ -71,11 +83,3 @@ def neighbourhood(address: str) -> str:
 
 def _nobody(address: str) -> bool:
     return False
-
-
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        found = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return (isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped) or found

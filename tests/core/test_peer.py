@@ -1,6 +1,7 @@
 import pytest
 
-from mcphub.core.peer import Proxies, is_loopback
+from mcphub.core.addresses import is_loopback
+from mcphub.core.peer import Proxies
 
 PROXIES = ("10.0.0.0/8", "192.0.2.10", "fd00::/8")
 

@@ -77,7 +77,9 @@ def test_only_this_machine_and_the_token_may_read(tmp_path: Path) -> None:
         url = f"{hub.url}/metrics"
         forwarded = {"X-Forwarded-For": "203.0.113.7"}
         assert httpx.get(url).status_code == httpx.codes.OK
-        assert httpx.get(url, headers=forwarded).status_code == httpx.codes.FORBIDDEN
+        for header in (*forwarded, "X-Real-IP", "Forwarded", "Via", "CF-Connecting-IP"):
+            assert httpx.get(url, headers={header: "203.0.113.7"}).status_code == httpx.codes.FORBIDDEN
+        assert httpx.get(url, headers={"Host": "rebound.example"}).status_code == httpx.codes.MISDIRECTED_REQUEST
         for wrong in ("open-sesame", "open-sesame-open-sesame2"):
             guess = {**forwarded, "Authorization": f"Bearer {wrong}"}
             assert httpx.get(url, headers=guess).status_code == httpx.codes.FORBIDDEN

@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
+from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import m2m_changed
 
 
@@ -17,8 +18,10 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from audit import access
+        from mcphub.accounts import devices
         from mcphub.accounts.admin_base import orgs_with_record
         from mcphub.accounts.versioned import many_to_many_changed
 
         access.register(orgs_with_record)
+        user_logged_in.connect(devices.begin, dispatch_uid="accounts.devices")
         m2m_changed.connect(many_to_many_changed, dispatch_uid="accounts.versioned")

@@ -35,3 +35,6 @@ on_org_created: Final[Hook[[str], None]] = Hook()
 
 on_membership_ended: Final[Hook[[str, str], None]] = Hook()
 """(org id, user id), inside the transaction that ends the membership."""
+
+on_org_deleted: Final[Hook[[str], None]] = Hook()
+"""(org id), inside the transaction that deletes the org, before its rows go; for what has no foreign key to it."""

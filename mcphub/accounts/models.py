@@ -1,7 +1,7 @@
 """People, organisations, who belongs where, and the keys of machines."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models, transaction
@@ -10,7 +10,7 @@ from django.db.models import F
 from mcphub.accounts.versioned import Versioned, announce, bump
 from mcphub.core.ids import new_uuid
 
-UNSEEN_BY_SNAPSHOT: Final = frozenset({"last_login", "password"})
+UNSEEN_BY_SNAPSHOT: Final = frozenset({"last_login", "password", "email_proven", "must_change_password"})
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -55,12 +55,18 @@ def normal_email(text: str) -> str:
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. `is_superuser` marks a hub admin, who runs the installation and crosses orgs."""
+    """A person. `is_superuser` marks a hub admin, who runs the installation and crosses orgs.
+
+    `email_proven`: whoever runs the hub, a provider or the address's own mail vouches that it is theirs. Nothing is
+    given on the strength of an address that nobody vouches for.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=120, blank=True)
     is_active = models.BooleanField(default=True)
+    email_proven = models.BooleanField(default=False, db_default=False, editable=False)
+    must_change_password = models.BooleanField(default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects: ClassVar[UserManager] = UserManager()
@@ -214,3 +220,104 @@ class SignInFailure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject[:8]} at {self.at}"
+
+
+class OfOrgs(models.QuerySet[Any]):
+    """Rows of orgs that the snapshot does not hold."""
+
+    def for_org(self, org: Any) -> Self:
+        """Only rows of this org (an `Org`, an `OrgRef` or an id)."""
+        return self.filter(org_id=getattr(org, "id", org))
+
+
+class Invitation(models.Model):
+    """Somebody is asked to join an org with these roles. Who invited is kept as text: they may leave."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", "pending"
+        ACCEPTED = "accepted", "accepted"
+        DECLINED = "declined", "declined"
+        WITHDRAWN = "withdrawn", "withdrawn"
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField("e-mail")
+    roles = models.JSONField(default=list)
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING, editable=False)
+    invited_by = models.CharField(max_length=254, editable=False)
+    mailed = models.BooleanField(default=False, editable=False)
+    expires_at = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OfOrgs.as_manager()
+
+    class Meta:
+        ordering = ("email", "-created_at")
+        indexes = (models.Index(fields=("email", "state")),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("org", "email"),
+                condition=models.Q(state="pending"),
+                name="one_pending_invitation_per_address",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.email} to {self.org}"
+
+
+class Device(models.Model):
+    """A browser in which somebody is signed in. Its sign-in session holds the id, and ends with the row."""
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="devices")
+    agent = models.CharField(max_length=200, blank=True)
+    source = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-seen_at",)
+
+    def __str__(self) -> str:
+        return f"{self.user} since {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class Quota(models.Model):
+    """How much of the installation an org may use. Empty: as much as it wants."""
+
+    members = models.PositiveIntegerField(null=True, blank=True, help_text="People, open invitations included.")
+    upstreams = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class Installation(Quota):
+    """What hub admins set for the whole hub: one row. Its quotas hold for orgs without quotas of their own."""
+
+    ONLY: Final = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY, editable=False)
+    self_service = models.BooleanField(
+        "self-service", default=True, help_text="In cloud mode, whoever proves an e-mail address may make an org."
+    )
+
+    class Meta:
+        verbose_name = "installation"
+        verbose_name_plural = "installation"
+
+    def __str__(self) -> str:
+        return "This hub"
+
+
+class OrgQuota(Quota):
+    """An org's own quotas, in place of the installation's."""
+
+    org = models.OneToOneField(Org, on_delete=models.CASCADE, primary_key=True, related_name="quota")
+
+    class Meta:
+        verbose_name = "quota"
+
+    def __str__(self) -> str:
+        return f"quota of {self.org}"

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from mcphub.accounts import acts, hooks
+from mcphub.accounts import acts, devices, hooks, quotas
 from mcphub.accounts.acts import COMMAND_LINE, Actor
 from mcphub.accounts.models import ApiKey, Membership, Org, User, normal_email
 from mcphub.accounts.roles import OWNER, role_names
@@ -17,6 +17,8 @@ from mcphub.core import tokens
 from mcphub.core.clock import now
 from mcphub.core.ids import is_slug
 from mcphub.core.names import RESERVED
+
+NAME_CHARS: Final = 40
 
 
 class Refused(Exception):
@@ -71,27 +73,55 @@ def create_org(slug: str, name: str = "", *, by: Actor = COMMAND_LINE) -> Org:
 
 
 @transaction.atomic
-def create_user(email: str, name: str = "", *, hub_admin: bool = False, by: Actor = COMMAND_LINE) -> User:
-    """A new person without a password. Raises `Refused` for a bad address, `Exists` for a known one."""
-    address = normal_email(email)
-    try:
-        User._meta.get_field("email").run_validators(address)
-    except ValidationError:
-        raise Refused(f"{email!r} is not an e-mail address") from None
+def create_user(
+    email: str, name: str = "", *, hub_admin: bool = False, proven: bool | None = None, by: Actor = COMMAND_LINE
+) -> User:
+    """A new person without a password. Raises `Refused` for a bad address, `Exists` for a known one.
+
+    `proven`: somebody vouches that the address is theirs; the command line does.
+    """
+    address = checked_email(email)
     if User.objects.filter(email=address).exists():
         raise Exists(f"there is already a person {address}")
-    user = User.objects.create_user(address, name=name, is_superuser=hub_admin)
+    vouched = by is COMMAND_LINE if proven is None else proven
+    user = User.objects.create_user(address, name=name, is_superuser=hub_admin, email_proven=vouched)
     acts.record(by, None, "user.create", address, after=acts.facts(user))
     return user
 
 
+def checked_email(text: str) -> str:
+    """The address as it is stored. Raises `Refused` for what is none."""
+    address = normal_email(text)
+    try:
+        User._meta.get_field("email").run_validators(address)
+    except ValidationError:
+        raise Refused(f"{text!r} is not an e-mail address") from None
+    return address
+
+
+@transaction.atomic
+def prove_email(user: User, *, by: Actor = COMMAND_LINE) -> None:
+    """Somebody has shown that the address is theirs. Whoever used an unproven account before is shut out of it."""
+    if user.email_proven:
+        return
+    user.set_unusable_password()
+    user.email_proven = True
+    user.save(update_fields=["email_proven", "password"])
+    devices.end_all(user)
+    ApiKey.objects.filter(user=user, revoked_at=None).update(revoked_at=now())
+    acts.record(by, None, "user.prove_email", user.email)
+
+
 @transaction.atomic
 def add_member(org: Org, user: User, roles: Iterable[str], *, by: Actor = COMMAND_LINE) -> Membership:
-    """Make a person a member. Raises `Exists`, or `Refused` for an unknown role."""
-    _lock(org)
-    if Membership.objects.for_org(org).filter(user=user).exists():
+    """Make a person a member. Raises `Exists`, or `Refused` for an unknown role or over the org's quota."""
+    lock(org)
+    members = Membership.objects.for_org(org)
+    if members.filter(user=user).exists():
         raise Exists(f"{user.email} is already a member of {org.slug}")
-    member = Membership.objects.create(org=org, user=user, roles=_checked(org, roles))
+    if fault := quotas.fault(org, "members", members.count()):
+        raise Refused(fault)
+    member = Membership.objects.create(org=org, user=user, roles=checked_roles(org, roles))
     acts.record(by, org, "member.add", user.email, after=acts.facts(member))
     return member
 
@@ -99,8 +129,8 @@ def add_member(org: Org, user: User, roles: Iterable[str], *, by: Actor = COMMAN
 @transaction.atomic
 def set_roles(member: Membership, roles: Iterable[str], *, by: Actor = COMMAND_LINE) -> None:
     """Replace a member's roles. Raises `LastOwner`, or `Refused` for an unknown role."""
-    _lock(member.org)
-    wanted = _checked(member.org, roles)
+    lock(member.org)
+    wanted = checked_roles(member.org, roles)
     if OWNER not in wanted:
         _keep_an_owner(member.org, member.user_id)
     before = acts.facts(member)
@@ -113,14 +143,16 @@ def set_roles(member: Membership, roles: Iterable[str], *, by: Actor = COMMAND_L
 def remove_member(member: Membership, *, by: Actor = COMMAND_LINE) -> None:
     """End a membership with everything that hangs on it: the member's keys here, and what higher apps hold.
 
-    Raises `LastOwner`.
+    Who belongs nowhere any longer is signed out everywhere. Raises `LastOwner`.
     """
     org, user = member.org, member.user
-    _lock(org)
+    lock(org)
     _keep_an_owner(org, user.pk)
     before = acts.facts(member)
     ApiKey.objects.for_org(org).filter(user=user, revoked_at=None).update(revoked_at=now())
     member.delete()
+    if not user.is_superuser and not user.memberships.exists():
+        devices.end_all(user)
     hooks.on_membership_ended(str(org.pk), str(user.pk))
     acts.record(by, org, "member.remove", user.email, before=before)
 
@@ -139,8 +171,9 @@ def set_active(user: User, active: bool, *, by: Actor = COMMAND_LINE) -> None:
     """Enable or disable a person everywhere. Raises `LastOwner` for an org's only owner."""
     if not active:
         for member in user.memberships.select_related("org").order_by("org_id"):
-            _lock(member.org)
+            lock(member.org)
             _keep_an_owner(member.org, user.pk)
+        devices.end_all(user)
     user.is_active = active
     user.save(update_fields=["is_active"])
     acts.record(by, None, "user.enable" if active else "user.disable", user.email)
@@ -169,7 +202,7 @@ def create_key(
         minted,
         name,
         user=user,
-        roles=_checked(org, roles) if roles or user is None else [],
+        roles=checked_roles(org, roles) if roles or user is None else [],
         upstreams=list(upstreams),
         tools=list(tools),
         application=application,
@@ -189,8 +222,8 @@ def ensure_literal_key(
     """
     if len(plain) < tokens.LITERAL_MIN_CHARS and not settings.HUB.loopback:
         raise Refused(f"a key of your own needs at least {tokens.LITERAL_MIN_CHARS} characters off loopback")
-    _lock(org)
-    wanted = _checked(org, roles)
+    lock(org)
+    wanted = checked_roles(org, roles)
     same = ApiKey.objects.filter(public_id__in=tokens.public_ids_of(plain))
     found = same.filter(revoked_at=None).first()
     if found is not None and found.org_id != org.pk:
@@ -202,6 +235,29 @@ def ensure_literal_key(
     row = _store_key(org, tokens.for_literal(plain), name, roles=wanted)
     acts.record(by, org, "api_key.create", name, after=acts.facts(row))
     return row
+
+
+@transaction.atomic
+def rotate_key(key: ApiKey, grace: timedelta, *, by: Actor = COMMAND_LINE) -> NewKey:
+    """A new key in the place of `key`, under its name; the old one works on for `grace`, under a name that says so.
+
+    Raises `Absent` when it does not work any longer.
+    """
+    lock(key.org)
+    row = ApiKey.objects.select_related("org", "user").filter(pk=key.pk, revoked_at=None).first()
+    until = now() + grace
+    if row is None or (row.expires_at is not None and row.expires_at <= now()):
+        raise Absent(f"{key.name} does not work any longer")
+    name, ends = row.name, row.expires_at
+    row.name = f"{name[:NAME_CHARS]} (replaced, {row.public_id[-6:]})"
+    row.expires_at = min(filter(None, (ends, until)))
+    row.revoked_at = None if grace else now()
+    row.save(update_fields=["name", "expires_at", "revoked_at"])
+    minted = tokens.mint()
+    kept = {field: getattr(row, field) for field in ("roles", "upstreams", "tools", "application")}
+    made = _store_key(row.org, minted, name, user=row.user, expires_at=ends, **kept)
+    acts.record(by, row.org, "api_key.rotate", name, before=acts.facts(row), after=acts.facts(made))
+    return NewKey(made, minted.plain)
 
 
 @transaction.atomic
@@ -224,7 +280,7 @@ def _store_key(org: Org, made: tokens.MintedKey, name: str, *, user: User | None
         raise Refused("a key needs a name")
     if user is not None and not Membership.objects.for_org(org).filter(user=user).exists():
         raise Refused(f"{user.email} is not a member of {org.slug}")
-    _lock(org)
+    lock(org)
     if ApiKey.objects.for_org(org).filter(name=name, revoked_at=None).exists():
         raise Exists(f"{org.slug} has a working key {name} already")
     return ApiKey.objects.create(
@@ -238,7 +294,7 @@ def _store_key(org: Org, made: tokens.MintedKey, name: str, *, user: User | None
     )
 
 
-def _lock(org: Org) -> None:
+def lock(org: Org) -> None:
     """Serialise changes of who belongs to an org: the org's row is held until the transaction ends."""
     if Org.objects.select_for_update().filter(pk=org.pk).first() is None:
         raise Absent(f"the org {org.slug} is gone")
@@ -251,7 +307,8 @@ def _keep_an_owner(org: Org, leaving: Any) -> None:
         raise LastOwner(org)
 
 
-def _checked(org: Org, roles: Iterable[str]) -> list[str]:
+def checked_roles(org: Org, roles: Iterable[str]) -> list[str]:
+    """The role names, sorted. Raises `Refused` for one that the org does not have, and for none."""
     wanted = sorted(set(roles))
     unknown = [role for role in wanted if role not in role_names(str(org.pk))]
     if unknown:

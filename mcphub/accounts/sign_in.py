@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.http.request import split_domain_port
 
 from audit.services import record_sign_in
-from mcphub.accounts import acts, services, throttle
+from mcphub.accounts import acts, devices, services, throttle
 from mcphub.accounts.acts import COMMAND_LINE
 from mcphub.accounts.links import FIRST_ORG, LinkSpent, OneTimeLink, has_owner
 from mcphub.accounts.models import Membership, Org, User, normal_email
@@ -52,7 +52,7 @@ def by_password(request: HttpRequest, email: str, password: str) -> User:
         _record_failure(email, source)
         raise Failed
     throttle.succeed(marks)
-    _start(request, found, "password")
+    start(request, found, "password")
     return found
 
 
@@ -70,7 +70,7 @@ def by_picker(request: HttpRequest, email: str) -> User:
             _make_owner(org, user)
         elif not user.is_superuser and not user.memberships.exists():
             services.add_member(org, user, [MEMBER])
-    _start(request, user, "dev")
+    start(request, user, "dev")
     return user
 
 
@@ -81,10 +81,8 @@ def by_link(request: HttpRequest, link: OneTimeLink, email: str, password: str) 
     """
     with transaction.atomic():
         user = _unchanged(link.user) if link.user else _first_owner(email)
-        user.set_password(password)
-        user.save(update_fields=["password"])
-        acts.record(acts.person(user, source_of(request)), None, "user.set_password", user.email)
-    _start(request, user, link.kind)
+        _set_password(request, user, password)
+    start(request, user, link.kind)
     return user
 
 
@@ -96,10 +94,17 @@ def change_password(request: HttpRequest, user: User, old: str, new: str) -> Non
         raise Failed
     throttle.succeed(marks)
     with transaction.atomic():
-        user.set_password(new)
-        user.save(update_fields=["password"])
-        acts.record(acts.person(user, source), None, "user.set_password", user.email)
+        _set_password(request, user, new)
     start_session(request, user)
+
+
+def _set_password(request: HttpRequest, user: User, password: str) -> None:
+    """Store it; whoever was signed in with the one before is signed out."""
+    user.set_password(password)
+    user.must_change_password = False
+    user.save(update_fields=["password", "must_change_password"])
+    devices.end_all(user)
+    acts.record(acts.person(user, source_of(request)), None, "user.set_password", user.email)
 
 
 def _unchanged(user: User) -> User:
@@ -131,7 +136,8 @@ def _make_owner(org: Org, user: User) -> None:
         services.set_roles(member, {*member.roles, OWNER}, by=COMMAND_LINE)
 
 
-def _start(request: HttpRequest, user: User, way: str) -> None:
+def start(request: HttpRequest, user: User, way: str) -> None:
+    """Sign in somebody who has proven who they are, by `way`; on record in each of their orgs."""
     start_session(request, user)
     members = user.memberships.select_related("org")
     places = [(OrgRef(str(item.org_id), item.org.slug), frozenset(item.roles)) for item in members]

@@ -1,0 +1,29 @@
+"""How much an org may use, as hub admins set it; services ask before they make one more."""
+
+from typing import Final, Literal
+
+from mcphub.accounts.models import Installation, Org, OrgQuota
+
+Kind = Literal["members", "upstreams"]
+WORDS: Final = {"members": ("member", "members"), "upstreams": ("upstream", "upstreams")}
+
+
+def installation() -> Installation:
+    """What holds for the whole hub; the defaults as long as nobody changed anything."""
+    return Installation.objects.filter(pk=Installation.ONLY).first() or Installation()
+
+
+def limit(org: Org, kind: Kind) -> int | None:
+    """How many the org may have; None for no limit. An org with quotas of its own has these only."""
+    own = OrgQuota.objects.filter(pk=org.pk).first()
+    found: int | None = getattr(own or installation(), kind)
+    return found
+
+
+def fault(org: Org, kind: Kind, used: int) -> str:
+    """Why the org may not have one more beside the `used` ones, or ""; call it under the org's lock."""
+    most = limit(org, kind)
+    if most is None or used < most:
+        return ""
+    one, many = WORDS[kind]
+    return f"{org.slug} may have {most} {one if most == 1 else many} and has {used}. A hub admin can raise that."

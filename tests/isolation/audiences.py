@@ -1,0 +1,122 @@
+"""Who each URL of the hub is for. A URL that is missing here fails `test_urls.py`: add a line, that is all.
+
+A line says for whom the page exists, in org `north` of the test's world. For everybody else the sweep demands the
+answer that an id gets which nobody has. `HOLDERS[Right.X]` are the people of north whose roles carry the right.
+An id that belongs to one person is filled in from the world (`PARAMETERS`); its audience is that person.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mcphub.accounts.roles import RIGHTS, Right
+from tests.isolation.world import NOWHERE, UNKNOWN, World
+
+ORG: Final = ("member", "viewer", "operator", "owner")
+PEOPLE: Final = ("anonymous", "stranger", "outsider", "invitee", *ORG, "hub_admin")
+"""stranger: signed in, in no org. outsider: owner of another org. invitee: invited into north."""
+
+Audience = frozenset[str]
+
+NOBODY: Final = Audience()
+EVERYBODY: Final = Audience(PEOPLE)
+SIGNED_IN: Final = EVERYBODY - {"anonymous"}
+MEMBERS: Final = Audience(ORG)
+INSIDE: Final = MEMBERS | {"hub_admin"}
+HUB_ADMIN: Final = Audience({"hub_admin"})
+HOLDERS: Final[Mapping[Right, Audience]] = {
+    right: Audience({"hub_admin", *(role for role in ORG if right in RIGHTS[role])}) for right in Right
+}
+IN_ADMIN: Final = Audience({"outsider", "viewer", "operator", "owner", "hub_admin"})
+"""Who holds some right in some org."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The admin pages of one model: who sees its rows, and who may add, change and delete them."""
+
+    see: Audience
+    add: Audience = NOBODY
+    change: Audience = NOBODY
+    delete: Audience = NOBODY
+
+
+def rows_of(right: Right) -> Pages:
+    """Rows that viewers see, and holders of the right make, change and delete."""
+    return Pages(HOLDERS[Right.VIEW_CONFIG], HOLDERS[right], HOLDERS[right], HOLDERS[right])
+
+
+URLS: Final[Mapping[str, Audience]] = {
+    "": SIGNED_IN,
+    "join/": SIGNED_IN,
+    "join/<slug:org>/": Audience({"invitee"}),
+    "join/<slug:org>/<str:token>/": EVERYBODY,
+    "orgs/new/": SIGNED_IN,
+    "orgs/free/": SIGNED_IN,
+    "org/<slug:org>/": INSIDE,
+    "org/<slug:org>/delete/": HOLDERS[Right.MANAGE_ORG],
+    "org/<slug:org>/leave/": MEMBERS,
+    "org/<slug:org>/members/": HOLDERS[Right.VIEW_CONFIG],
+    "org/<slug:org>/members/<uuid:member>/": HOLDERS[Right.MANAGE_MEMBERS],
+    "org/<slug:org>/members/<uuid:member>/remove/": HOLDERS[Right.MANAGE_MEMBERS],
+    "org/<slug:org>/invitations/": HOLDERS[Right.MANAGE_MEMBERS],
+    "org/<slug:org>/invitations/<uuid:invitation>/renew/": HOLDERS[Right.MANAGE_MEMBERS],
+    "org/<slug:org>/invitations/<uuid:invitation>/withdraw/": HOLDERS[Right.MANAGE_MEMBERS],
+    "org/<slug:org>/keys/": INSIDE,
+    "org/<slug:org>/keys/<uuid:key>/revoke/": Audience({"member"}),
+    "org/<slug:org>/keys/<uuid:key>/rotate/": Audience({"member"}),
+    "org/<slug:org>/service-keys/": HOLDERS[Right.MANAGE_KEYS],
+    "org/<slug:org>/service-keys/<uuid:key>/revoke/": HOLDERS[Right.MANAGE_KEYS],
+    "org/<slug:org>/service-keys/<uuid:key>/rotate/": HOLDERS[Right.MANAGE_KEYS],
+    "devices/": SIGNED_IN,
+    "devices/others/end/": SIGNED_IN,
+    "devices/<uuid:device>/end/": Audience({"member"}),
+    "sign-in/": EVERYBODY,
+    "sign-out/": EVERYBODY,
+    "set-password/": SIGNED_IN,
+    "set-password/<str:token>/": EVERYBODY,
+    "admin/": IN_ADMIN,
+    "admin/search/": IN_ADMIN,
+    "admin/login/": IN_ADMIN,
+    "admin/logout/": EVERYBODY,
+    "admin/password_change/": IN_ADMIN,
+    "admin/password_change/done/": IN_ADMIN,
+    "admin/autocomplete/": NOBODY,
+    "admin/jsi18n/": IN_ADMIN,
+    "admin/r/<path:content_type_id>/<path:object_id>/": NOBODY,
+    "admin/<app_label>/": IN_ADMIN,
+    "admin/<url>": NOBODY,
+    "admin/upstreams/upstream/<uuid:pk>/ask/<str:what>/": HOLDERS[Right.MANAGE_UPSTREAMS],
+    "admin/upstreams/upstream/import-servers/": HOLDERS[Right.MANAGE_UPSTREAMS] | {"outsider"},
+    "admin/policies/rule/preview/": HOLDERS[Right.MANAGE_POLICY] | {"outsider"},
+}
+
+ADMIN: Final[Mapping[str, Pages]] = {
+    "accounts.org": Pages(HOLDERS[Right.VIEW_CONFIG], HUB_ADMIN, HOLDERS[Right.MANAGE_ORG], HUB_ADMIN),
+    "accounts.user": Pages(HUB_ADMIN, HUB_ADMIN, HUB_ADMIN),
+    "accounts.membership": rows_of(Right.MANAGE_MEMBERS),
+    "accounts.apikey": Pages(HOLDERS[Right.VIEW_CONFIG], HOLDERS[Right.MANAGE_KEYS], HOLDERS[Right.MANAGE_KEYS]),
+    "audit.auditevent": Pages(HOLDERS[Right.READ_AUDIT]),
+    "upstreams.upstream": rows_of(Right.MANAGE_UPSTREAMS),
+    "upstreams.definition": Pages(HOLDERS[Right.VIEW_CONFIG], change=HOLDERS[Right.MANAGE_UPSTREAMS]),
+    "policies.role": rows_of(Right.MANAGE_POLICY),
+    "policies.grant": rows_of(Right.MANAGE_POLICY),
+    "policies.rule": rows_of(Right.MANAGE_POLICY),
+}
+
+PARAMETERS: Final[Mapping[str, tuple[Callable[[World], Any], str]]] = {
+    "org": (lambda world: world.north.slug, NOWHERE),
+    "member": (lambda world: world.membership.pk, UNKNOWN),
+    "invitation": (lambda world: world.invitation.pk, UNKNOWN),
+    "key": (lambda world: world.key.pk, UNKNOWN),
+    "service-keys/key": (lambda world: world.service_key.pk, UNKNOWN),
+    "device": (lambda world: world.device.pk, UNKNOWN),
+    "token": (lambda world: "x" * 20, "y" * 20),
+    "pk": (lambda world: world.rows["upstreams.upstream"].pk, UNKNOWN),
+    "what": (lambda world: "refresh", "refresh"),
+    "app_label": (lambda world: "accounts", "accounts"),
+    "content_type_id": (lambda world: world.content_type, ""),
+    "object_id": (lambda world: world.north.pk, UNKNOWN),
+    "url": (lambda world: "nothing-here", "nothing-here"),
+}
+"""What stands in a path: the id in north, and one that nobody has ("" the same: it is no id of an org). `a/b` is `b` below a segment `a`."""

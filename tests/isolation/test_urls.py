@@ -1,0 +1,257 @@
+"""Every URL of Django's table × everybody × every id (F51): what is not yours answers as what is not there."""
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+from django.conf import settings
+from django.contrib import admin
+from django.db import transaction
+from django.test import Client, override_settings
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from tests.isolation import world as worlds
+from tests.isolation.audiences import ADMIN, PARAMETERS, PEOPLE, URLS, Audience, Pages
+from tests.isolation.world import World
+
+pytestmark = pytest.mark.django_db
+
+METHODS: Final = ("GET", "POST")
+API_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+REFUSALS: Final = {401, 403, 404, 405}
+PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
+GROUP: Final = re.compile(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)")
+NOISE: Final = (
+    re.compile(r'csrfmiddlewaretoken" value="[^"]+"'),
+    re.compile(r'X-CSRFToken": "[^"]+"'),
+    re.compile(r"(?:nonce|integrity)=\"[^\"]+\""),
+)
+
+
+def routes() -> list[str]:
+    """Every route of the project, with `<name>` for what varies."""
+    return list(dict.fromkeys(_walk(get_resolver().url_patterns, "")))
+
+
+def _walk(patterns: list[URLPattern | URLResolver], before: str) -> Iterator[str]:
+    for item in patterns:
+        own = GROUP.sub(r"<\1>", str(item.pattern)).replace("^", "").replace("$", "").replace(r"\Z", "")
+        if isinstance(item, URLResolver):
+            yield from _walk(item.url_patterns, before + own)
+        else:
+            yield before + own
+
+
+def model_pages() -> dict[str, tuple[str, str]]:
+    """The usual pages of every registered model: route → label, kind."""
+    kinds = {
+        "": "list",
+        "add/": "add",
+        "<path:object_id>/": "row",
+        "<path:object_id>/change/": "change",
+        "<path:object_id>/history/": "history",
+        "<path:object_id>/delete/": "delete",
+    }
+    found = {}
+    for model in admin.site._registry:
+        label = model._meta.label_lower
+        for end, kind in kinds.items():
+            found[f"admin/{label.replace('.', '/')}/{end}"] = (label, kind)
+    return found
+
+
+def test_every_url_has_an_audience() -> None:
+    known, pages = set(routes()), model_pages()
+    unstated = known - set(URLS) - set(pages)
+    assert not unstated, "say for whom these are, in tests/isolation/audiences.py"
+    assert not set(URLS) - known, "these are gone"
+
+
+def test_every_admin_page_has_an_audience_and_a_row() -> None:
+    models = {model._meta.label_lower for model in admin.site._registry}
+    assert models == set(ADMIN), "tests/isolation/audiences.py, ADMIN"
+    assert models == set(worlds.ROWS), "tests/isolation/world.py, ROWS"
+
+
+@pytest.fixture(scope="module")
+def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    hub = settings.HUB.model_copy(update={"mode": "cloud", "sign_in": ("password",)})
+    with django_db_blocker.unblock(), override_settings(HUB=hub), transaction.atomic():
+        yield worlds.make()
+        transaction.set_rollback(True)
+
+
+@pytest.fixture(scope="module")
+def browsers(world: World) -> dict[str, Client]:
+    return {who: world.client(who) for who in PEOPLE}
+
+
+def ask(browser: Client, method: str, path: str) -> Any:
+    """What the browser is answered; nothing that the request changes stays."""
+    fresh = Client(raise_request_exception=True)
+    fresh.cookies = copy.deepcopy(browser.cookies)
+    with transaction.atomic():
+        answer = fresh.generic(method, path, content_type="application/x-www-form-urlencoded")
+        transaction.set_rollback(True)
+    return answer
+
+
+def seen(answer: Any, ids: dict[str, str]) -> tuple[Any, ...]:
+    """An answer without what differs from one request to the next, and with the ids as if nobody had them."""
+    body = "" if answer.streaming else answer.content.decode()
+    place = answer.headers.get("Location", "")
+    for pattern in NOISE:
+        body = pattern.sub("", body)
+    for own, nobodys in sorted(ids.items(), key=lambda pair: -len(pair[0])):
+        body, place = body.replace(own, nobodys), place.replace(own, nobodys)
+    return answer.status_code, place, answer.headers.get("Content-Type"), body
+
+
+def is_refusal(answer: Any) -> bool:
+    if answer.status_code == 302:
+        return (
+            answer.headers["Location"].startswith(("/sign-in/", "/admin/login/"))
+            or answer.headers["Location"] == "/admin/"
+        )
+    return answer.status_code in REFUSALS
+
+
+def filled(route: str, world: World, row: str = "") -> tuple[str, str, dict[str, str]]:
+    """The path with north's ids, the path with ids that nobody has, and what was put in place of what."""
+    ids: dict[str, str] = {}
+    own = other = route
+    for name in PARAMETER.findall(route):
+        place = next((key for key in PARAMETERS if key.endswith(f"/{name}") and key.split("/")[0] in route), name)
+        value, nobodys = PARAMETERS[place]
+        mine = str(world.rows[row].pk) if row else str(value(world))
+        nobodys = nobodys or mine
+        ids[mine] = nobodys
+        own = re.sub(rf"<(?:\w+:)?{name}>", mine, own, count=1)
+        other = re.sub(rf"<(?:\w+:)?{name}>", nobodys, other, count=1)
+    return f"/{own}", f"/{other}", ids
+
+
+def check(
+    browser: Client, who: str, paths: tuple[str, str, dict[str, str]], audience: Audience, *, same: bool
+) -> None:
+    """`who` is let in or refused at the path; with `same`, a refusal is what an unknown id gets."""
+    own, other, ids = paths
+    if who in audience:
+        answer = ask(browser, "GET", own)
+        if answer.status_code == 405:
+            answer = ask(browser, "POST", own)
+        assert not is_refusal(answer), f"{who} is kept out of {own}: {answer.status_code}"
+        return
+    methods_refused = 0
+    for method in API_METHODS if own.startswith("/api/") else METHODS:
+        answer = ask(browser, method, own)
+        assert is_refusal(answer), f"{who} may {method} {own}: {answer.status_code}"
+        methods_refused += answer.status_code != 405
+        if same and own != other:
+            assert seen(answer, ids) == seen(ask(browser, method, other), ids), f"{who} learns of {own} by {method}"
+    assert methods_refused, f"{own} takes no method at all from {who}"
+
+
+@pytest.mark.requirement("T6")
+@pytest.mark.parametrize("route", sorted(URLS))
+def test_a_url_is_there_for_its_audience_and_for_nobody_else(
+    route: str, world: World, browsers: dict[str, Client]
+) -> None:
+    paths = filled(route, world)
+    for who in PEOPLE:
+        check(browsers[who], who, paths, URLS[route], same=True)
+
+
+@pytest.mark.requirement("T6")
+@pytest.mark.parametrize("route", [route for route in sorted(URLS) if len(PARAMETER.findall(route)) > 1])
+def test_an_id_of_another_org_is_unknown_in_ones_own(route: str, world: World, browsers: dict[str, Client]) -> None:
+    """The owner of north at a page of north with an id from south, and the other way about."""
+    assert world.foreign is not None
+    first = PARAMETER.findall(route)[0]
+    if first != "org" or "token" in route:
+        pytest.skip("ids of this URL are not looked for in an org")
+    keep = {first: PARAMETERS[first][0](world)}
+    foreign = route.replace("<slug:org>", keep[first])
+    own, other, ids = filled(foreign, world.foreign)
+    for method in METHODS:
+        for who in ("owner", "member", "hub_admin"):
+            given, absent = ask(browsers[who], method, own), ask(browsers[who], method, other)
+            assert is_refusal(given)
+            assert seen(given, ids) == seen(absent, ids)
+
+
+MODEL_PAGES: Final = [
+    (label, kind, route) for route, (label, kind) in sorted(model_pages().items()) if label in ADMIN
+]
+
+
+def audience_of(pages: Pages, kind: str) -> Audience:
+    """Who may open that kind of page of north's row; owners of any org have lists and forms of their own."""
+    stated = {"add": pages.add, "delete": pages.delete}.get(kind, pages.see)
+    everywhere = kind in {"list", "add"} and "owner" in stated
+    return stated | {"outsider"} if everywhere else stated
+
+
+@pytest.mark.requirement("T6")
+@pytest.mark.parametrize(("label", "kind", "route"), MODEL_PAGES)
+def test_the_admin_shows_and_takes_what_is_stated(
+    label: str, kind: str, route: str, world: World, browsers: dict[str, Client]
+) -> None:
+    audience = audience_of(ADMIN[label], kind)
+    paths = filled(route, world, label if "object_id" in route else "")
+    if kind == "row":  # leads to the row's page, whatever the id
+        return
+    for who in PEOPLE:
+        may_see = who in ADMIN[label].see
+        check(browsers[who], who, paths, audience, same=not may_see)
+
+
+@pytest.mark.requirement("T6")
+@pytest.mark.parametrize(("label", "kind", "route"), MODEL_PAGES)
+def test_no_admin_page_tells_of_another_org(
+    label: str, kind: str, route: str, world: World, browsers: dict[str, Client]
+) -> None:
+    """Lists, choice fields, filters, history: nothing of north for the owner of south."""
+    if kind == "row":
+        return
+    at_home = world.foreign
+    assert at_home is not None
+    own, _, _ = filled(route, at_home, label if "object_id" in route else "")
+    body = ask(browsers["outsider"], "GET", own).content.decode()
+    assert not re.search(r"\bnorth\b|-north|owner@example", body)
+
+
+@pytest.mark.requirement("T6")
+def test_autocomplete_and_search_offer_own_rows_only(world: World, browsers: dict[str, Client]) -> None:
+    asked = 0
+    for model, page in admin.site._registry.items():
+        for field in page.autocomplete_fields:
+            query = f"app_label={model._meta.app_label}&model_name={model._meta.model_name}&field_name={field}&term="
+            body = ask(browsers["outsider"], "GET", f"/admin/autocomplete/?{query}").content.decode()
+            asked += 1
+            assert "north" not in body
+    for term in ("north", "owner", "up-", "example"):
+        for extra in ("", "&extended=1"):
+            body = ask(browsers["outsider"], "GET", f"/admin/search/?s={term}{extra}").content.decode()
+            assert "-north" not in body
+            assert "owner@example.org" not in body
+
+
+@pytest.mark.requirement("T6")
+@pytest.mark.parametrize("label", sorted(ADMIN))
+def test_actions_touch_no_row_of_another_org(label: str, world: World, browsers: dict[str, Client]) -> None:
+    page = next(item for model, item in admin.site._registry.items() if model._meta.label_lower == label)
+    row = world.rows[label]
+    before = type(row)._base_manager.filter(pk=row.pk).values().get()
+    path = f"/admin/{label.replace('.', '/')}/"
+    for action in [name if isinstance(name, str) else name.__name__ for name in (*page.actions, "delete_selected")]:
+        with transaction.atomic():
+            chosen = {"action": action, "_selected_action": [str(row.pk)], "post": "yes"}
+            fresh = Client()
+            fresh.cookies = copy.deepcopy(browsers["outsider"].cookies)
+            fresh.post(path, chosen)
+            after = type(row)._base_manager.filter(pk=row.pk).values().get()
+            transaction.set_rollback(True)
+        assert after == before, action

@@ -1,0 +1,113 @@
+"""Two orgs, somebody of every kind, and a row of every model in both."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.test import Client
+
+from audit.models import AuditEvent
+from mcphub.accounts import invitations, services
+from mcphub.accounts.acts import COMMAND_LINE
+from mcphub.accounts.models import ApiKey, Device, Invitation, Membership, Org, User
+from mcphub.core.clock import now
+from policies.models import Grant, Role, Rule
+from upstreams.catalogue import store_catalogue
+from upstreams.models import Definition, Upstream
+
+UNKNOWN: Final = "01900000-0000-7000-8000-000000000000"
+NOWHERE: Final = "nowhere"
+
+
+@dataclass
+class World:
+    """`north` is the org that everything is asked for; `south` is where the outsider is at home."""
+
+    north: Org
+    south: Org
+    people: Mapping[str, User | None]
+    membership: Membership
+    invitation: Invitation
+    key: ApiKey
+    service_key: ApiKey
+    device: Device
+    content_type: str
+    rows: Mapping[str, models.Model]
+    foreign: "World | None" = field(default=None, repr=False)
+
+    def client(self, who: str) -> Client:
+        """A browser in which that person is signed in."""
+        client = Client(raise_request_exception=True)
+        user = self.people[who]
+        if user is not None:
+            client.force_login(user)
+        return client
+
+
+def make() -> World:
+    """The whole of it."""
+    north, south = services.create_org("north", "Org north"), services.create_org("south", "Org south")
+    people: dict[str, User | None] = {"anonymous": None}
+    for role in ("member", "viewer", "operator", "owner"):
+        people[role] = _person(north, role, role)
+    people["outsider"] = _person(south, "outsider-south", "owner")
+    people["stranger"] = services.create_user("stranger@example.org")
+    people["invitee"] = services.create_user("invitee@example.org")
+    people["hub_admin"] = services.create_user("hub-admin@example.org", hub_admin=True)
+    here = _parts(north, people)
+    return World(north, south, people, **here, foreign=World(south, north, people, **_parts(south, people)))
+
+
+def _person(org: Org, name: str, role: str) -> User:
+    user = services.create_user(f"{name}@example.org")
+    services.add_member(org, user, [role])
+    return user
+
+
+def _parts(org: Org, people: Mapping[str, User | None]) -> dict[str, Any]:
+    """A row of everything in `org`, which does not belong to whoever asks for it."""
+    other = _person(org, f"somebody-{org.slug}", "member")
+    holder = people["member"] if org.slug == "north" else other
+    assert holder is not None
+    membership = Membership.objects.get(org=org, user=other)
+    return {
+        "membership": membership,
+        "invitation": invitations.invite(org, "invitee@example.org", ["member"], by=COMMAND_LINE).row,
+        "key": services.create_key(org, f"laptop-{org.slug}", user=holder).row,
+        "service_key": services.create_key(org, f"robot-{org.slug}", roles=["viewer"]).row,
+        "device": Device.objects.create(user=holder, created_at=now(), seen_at=now()),
+        "content_type": str(ContentType.objects.get_for_model(Org).pk),
+        "rows": {label: make_row(org, other) for label, make_row in ROWS.items()},
+    }
+
+
+def _upstream(org: Org, slug: str) -> Upstream:
+    return Upstream.objects.create(org=org, slug=slug, name=f"Upstream {slug}", url="https://example.org/mcp")
+
+
+def _definition(org: Org, _: User) -> models.Model:
+    upstream = _upstream(org, f"listed-{org.slug}")
+    store_catalogue(upstream.pk, "", {"tool": [{"name": f"tool-{org.slug}", "inputSchema": {"type": "object"}}]})
+    return Definition.objects.get(upstream=upstream)
+
+
+def _grant(org: Org, _: User) -> models.Model:
+    role = Role.objects.create(org=org, name=f"granted-{org.slug}")
+    return Grant.objects.create(org=org, role=role, upstream=_upstream(org, f"granted-{org.slug}"), access="all")
+
+
+ROWS: Final[Mapping[str, Callable[[Org, User], models.Model]]] = {
+    "accounts.org": lambda org, _: org,
+    "accounts.user": lambda _, user: user,
+    "accounts.membership": lambda org, user: Membership.objects.get(org=org, user=user),
+    "accounts.apikey": lambda org, _: services.create_key(org, f"row-{org.slug}", roles=["viewer"]).row,
+    "audit.auditevent": lambda org, _: AuditEvent.objects.filter(org_id=str(org.pk)).latest("id"),
+    "upstreams.upstream": lambda org, _: _upstream(org, f"up-{org.slug}"),
+    "upstreams.definition": _definition,
+    "policies.role": lambda org, _: Role.objects.create(org=org, name=f"role-{org.slug}"),
+    "policies.grant": _grant,
+    "policies.rule": lambda org, _: Rule.objects.create(org=org, name=f"rule-{org.slug}", effect="deny"),
+}
+"""A row of every model that has an admin page. A new page needs a line here; name something after the org."""

@@ -177,6 +177,7 @@ DONE: Final = frozenset(
         "U3",
         "A2",
         "A7",
+        "O11",
         "X5",
         "X8",
         "X13",

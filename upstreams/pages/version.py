@@ -17,6 +17,7 @@ from mcphub.accounts.admin_base import actor_of, pill
 from upstreams.ledger import diff, review
 from upstreams.ledger.changes import SUSPICIOUS
 from upstreams.models import DefinitionVersion, ReviewChoice
+from upstreams.pages.definition import pretty, visible
 from upstreams.pages.recorded import RecordedAdmin, dash
 
 COLOURS: Final = {
@@ -122,7 +123,9 @@ class VersionAdmin(RecordedAdmin):
     @admin.display(description="Changes")
     def changed_at_length(self, row: DefinitionVersion) -> Any:
         lines = [(WORDS[each["kind"]], _visible(each["where"]), _visible(each["detail"])) for each in row.changes]
-        return format_html_join("", "<p><strong>{}</strong> at <code>{}</code> {}</p>", lines) or dash("")
+        return format_html_join(
+            "", '<p class="hub-wrap"><strong>{}</strong> at <code>{}</code> {}</p>', lines
+        ) or dash("")
 
     @admin.display(description="Against what was in use")
     def difference(self, row: DefinitionVersion) -> SafeString:
@@ -133,10 +136,7 @@ class VersionAdmin(RecordedAdmin):
 
     @admin.display(description="Definition")
     def whole(self, row: DefinitionVersion) -> SafeString:
-        text = json.dumps(json.loads(row.body), indent=2, ensure_ascii=False)
-        return render_to_string(
-            "admin/upstreams/definitionversion/visible.html", {"runs": list(diff.runs(text, "same"))}
-        )
+        return visible(pretty(json.loads(row.body)))
 
     @admin.action(description="Approve: use them from now on")
     def approve(self, request: HttpRequest, rows: QuerySet[DefinitionVersion]) -> None:

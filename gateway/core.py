@@ -56,7 +56,7 @@ class Core:
             "resources/list": self._list_resources,
         }
         self._touched: dict[str, float] = {}
-        self._guesses = Guesses(settings.HUB.limits)
+        self.guesses: Final = Guesses(settings.HUB.limits)
         self._no_auth = settings.START.no_auth
         self._single_upstream = settings.START.single_upstream
 
@@ -71,7 +71,7 @@ class Core:
         except Unauthenticated:
             if not credentials.secret:
                 raise
-        if wait_s := self._guesses.failed(source):
+        if wait_s := self.guesses.failed(source):
             raise TooManyAttempts(wait_s)
         await self._snapshots.look()
         return self.principal(credentials, route, source)

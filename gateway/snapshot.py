@@ -17,7 +17,6 @@ from django.db import Error as DatabaseFault
 from gateway.catalogue import Catalogue, Entry
 from gateway.failures import NOT_CONFIRMED, unavailable
 from gateway.live import LiveTable
-from gateway.proven import ProvenKeys
 from gateway.views import View
 from mcphub.accounts import selectors as accounts
 from mcphub.accounts import versioned
@@ -121,7 +120,6 @@ class Snapshots:
         self.by_slug: Mapping[str, OrgSnapshot] = {}
         self.keys: Mapping[str, KeyRecord] = {}
         self.live: Final = LiveTable()
-        self.proven = ProvenKeys()
         self.on_change: list[Callable[[], None]] = []
         self._stale_s = settings.HUB.limits.snapshot_stale_s
         self._confirmed_at = float("-inf")
@@ -212,7 +210,6 @@ class Snapshots:
     def _swap(self, orgs: Mapping[str, OrgSnapshot]) -> None:
         self.orgs = MappingProxyType(dict(orgs))
         self.by_slug = MappingProxyType({snapshot.org.slug: snapshot for snapshot in orgs.values()})
-        self.proven.clear()
         self.keys = MappingProxyType({key.public_id: key for snapshot in orgs.values() for key in snapshot.keys})
         for tell in self.on_change:
             tell()

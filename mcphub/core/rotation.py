@@ -32,7 +32,7 @@ class KeyUse:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What was closed anew by model, the rows that could not be opened, and the uses of keys that are not the newest."""
+    """What was closed anew by model, which rows could not be opened, and what uses keys other than the newest."""
 
     newest: str
     moved: dict[str, int]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
 
+from asgiref.sync import async_to_sync
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
@@ -16,8 +17,12 @@ from ninja.parser import Parser
 from ninja.security import APIKeyHeader, HttpBasicAuth, HttpBearer, SessionAuth
 from ninja.utils import check_csrf
 
+from gateway.core import Core
 from gateway.edge.auth import credentials_of
+from gateway.errors import TooManyAttempts
+from gateway.keys import KeyProver
 from gateway.runtime import runtime
+from gateway.types import Credentials, NotFound, Route, Unauthenticated
 from mcphub import __version__
 from mcphub.accounts import api as accounts_api
 from mcphub.accounts import rest_errors
@@ -31,6 +36,8 @@ from mcphub.core.strictjson import BadJson, loads
 from policies import api as policies_api
 
 PRESENTED: Final = {b"x-api-key": "HTTP_X_API_KEY", b"authorization": "HTTP_AUTHORIZATION"}
+ROUTE: Final = Route("org", path="/api/v1")
+"""What a token must have been issued for, if for anything, to open the API."""
 
 
 def proven(request: HttpRequest) -> Caller:
@@ -45,17 +52,29 @@ def proven(request: HttpRequest) -> Caller:
 
 
 def _principal(request: HttpRequest) -> Principal:
+    """Whose credential it is. API keys are read from the database; all others have their provers (`gateway.proofs`)."""
     source = source_of(request)
-    credentials = credentials_of(
-        {name: request.META[key].encode("latin-1", "replace") for name, key in _presented(request)}
-    )
+    raw = {name: request.META[key].encode("latin-1", "replace") for name, key in _presented(request)}
+    credentials = credentials_of(raw)
+    core = runtime().core
+    if credentials.secret and not isinstance(core.provers.of(credentials.secret), KeyProver):
+        return _by_prover(core, credentials, source)
     record = key_record(credentials.secret) if credentials.secret else None
     if record is not None:
         touch_key(record.id, source)
         return record.principal
-    if wait_s := runtime().core.guesses.failed(source):
+    if wait_s := core.guesses.failed(source):
         raise Throttled(wait_s)
     raise AuthenticationError
+
+
+def _by_prover(core: Core, credentials: Credentials, source: str) -> Principal:
+    try:
+        return async_to_sync(core.authenticate)(credentials, ROUTE, source)
+    except TooManyAttempts as limit:
+        raise Throttled(limit.retry_after) from None
+    except (Unauthenticated, NotFound):
+        raise AuthenticationError from None
 
 
 def _presented(request: HttpRequest) -> list[tuple[bytes, str]]:

@@ -52,7 +52,7 @@ def proven(request: HttpRequest) -> Caller:
 
 
 def _principal(request: HttpRequest) -> Principal:
-    """Whose credential it is. API keys are read from the database; all others have their provers (`gateway.proofs`)."""
+    """Whose credential it is: API keys are read from the database, all others have their provers."""
     source = source_of(request)
     raw = {name: request.META[key].encode("latin-1", "replace") for name, key in _presented(request)}
     credentials = credentials_of(raw)

@@ -87,7 +87,7 @@ class Dialogue:
         """Decide anew after a wait for the client, and record it. Raises `Unavailable`."""
         request, call = run.request, run.call
         try:
-            reach = run.again(request)
+            reach = await run.again(request)
             now = READERS[request.method](request.params, reach)
         except (NotFound, Refused):
             gone = structs.replace(run.intent, kind=Kind.DENIED, at=epoch_us(), effect="deny", reason=UNREACHABLE)

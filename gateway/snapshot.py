@@ -17,7 +17,6 @@ from django.db import Error as DatabaseFault
 from gateway.catalogue import Catalogue, Entry
 from gateway.failures import NOT_CONFIRMED, unavailable
 from gateway.live import LiveTable
-from gateway.proven import ProvenKeys
 from gateway.views import View
 from mcphub.accounts import selectors as accounts
 from mcphub.accounts import versioned
@@ -143,7 +142,6 @@ class Snapshots:
         self.by_slug: Mapping[str, OrgSnapshot] = {}
         self.keys: Mapping[str, KeyRecord] = {}
         self.live: Final = LiveTable()
-        self.proven = ProvenKeys()
         self.on_change: list[Callable[[], None]] = []
         self._stale_s = settings.HUB.limits.snapshot_stale_s
         self._confirmed_at = float("-inf")
@@ -234,7 +232,6 @@ class Snapshots:
     def _swap(self, orgs: Mapping[str, OrgSnapshot]) -> None:
         self.orgs = MappingProxyType(dict(orgs))
         self.by_slug = MappingProxyType({snapshot.org.slug: snapshot for snapshot in orgs.values()})
-        self.proven.clear()
         self.keys = MappingProxyType({key.public_id: key for snapshot in orgs.values() for key in snapshot.keys})
         for tell in self.on_change:
             tell()
@@ -242,7 +239,7 @@ class Snapshots:
 
 def _changed(known: Mapping[str, OrgSnapshot], live: LiveTable) -> Mapping[str, OrgSnapshot] | None:
     """All orgs with the changed ones loaded anew, or None when nothing changed."""
-    versions = accounts.org_versions()
+    versions = {org_id: each.config for org_id, each in accounts.org_versions().items()}
     if versions == {org_id: snapshot.version for org_id, snapshot in known.items()}:
         return None
     refs = {ref.id: ref for ref in accounts.orgs_by_slug().values()}

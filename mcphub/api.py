@@ -127,7 +127,7 @@ class _Api(NinjaAPI):
 
 def _shaped(view: Any) -> Callable[..., HttpResponse]:
     @wraps(view)
-    def shaped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def shaped(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         answer = view(request, *args, **kwargs)
         if not isinstance(answer, HttpResponseNotAllowed):
             return answer

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('upstreams', '0004_resting_upstreams'),
+        ('upstreams', '0006_shaped_definitions'),
     ]
 
     operations = [

@@ -13,8 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from audit.models import AuditEvent
 from mcphub.accounts.acts import COMMAND_LINE
 from mcphub.accounts.models import Org
-from tests.upstreams.conftest import tool, version_of
-from tests.upstreams.test_admin import SignIn, sign_in  # noqa: F401  # a fixture
+from tests.upstreams.conftest import SignIn, tool, version_of
 from upstreams.ledger import review
 from upstreams.models import DefinitionVersion, Upstream
 from upstreams.selectors import org_catalogue
@@ -138,7 +137,7 @@ def test_resources_are_not_pinned(org: Org, upstream: Upstream) -> None:
 
 
 @pytest.mark.requirement("O11")
-def test_operator_sees_the_difference_and_approves_it(org: Org, upstream: Upstream, sign_in: SignIn) -> None:  # noqa: F811
+def test_operator_sees_the_difference_and_approves_it(org: Org, upstream: Upstream, sign_in: SignIn) -> None:
     store(upstream, tool("a", description="Adds."))
     store(upstream, tool("a", **SNEAKY))
     (held,) = waiting()

@@ -220,7 +220,7 @@ class Snapshots:
 
 def _changed(known: Mapping[str, OrgSnapshot], live: LiveTable) -> Mapping[str, OrgSnapshot] | None:
     """All orgs with the changed ones loaded anew, or None when nothing changed."""
-    versions = accounts.org_versions()
+    versions = {org_id: each.config for org_id, each in accounts.org_versions().items()}
     if versions == {org_id: snapshot.version for org_id, snapshot in known.items()}:
         return None
     refs = {ref.id: ref for ref in accounts.orgs_by_slug().values()}

@@ -10,7 +10,27 @@ from mcphub.core.fields import EncryptedJSONField
 from mcphub.core.ids import new_uuid
 from mcphub.core.keyring import KeyringError
 from upstreams import naming
+from upstreams.credentials.models import Credential, OAuthRegistration, PendingAuthorization
 from upstreams.risk import Risk
+
+__all__ = [
+    "CatalogueEntry",
+    "Credential",
+    "CredentialKind",
+    "CredentialMode",
+    "Definition",
+    "DefinitionVersion",
+    "KindChoice",
+    "Lease",
+    "OAuthRegistration",
+    "PayloadChoice",
+    "PendingAuthorization",
+    "RiskChoice",
+    "SharingChoice",
+    "TransportChoice",
+    "Upstream",
+    "UpstreamState",
+]
 
 
 class TransportChoice(models.TextChoices):
@@ -25,6 +45,17 @@ class SharingChoice(models.TextChoices):
     SHARED = "shared", "One connection for everybody"
     PER_USER = "per-user", "One connection per principal"
     PER_SESSION = "per-session", "One connection per client session"
+
+
+class CredentialMode(models.TextChoices):
+    NONE = "none", "Nobody's: only the headers below"
+    SHARED = "shared", "One account for everybody"
+    PER_USER = "per-user", "Each person's own account"
+
+
+class CredentialKind(models.TextChoices):
+    API_KEY = "api-key", "API key"
+    OAUTH = "oauth", "OAuth sign-in"
 
 
 class PayloadChoice(models.TextChoices):
@@ -58,6 +89,9 @@ class Upstream(Versioned):
     `source` is the path of the servers file that the row comes from; "" when people edit it here.
     `may_elicit`, `may_sample` and `may_list_roots` say what it may ask of the client whose call it serves.
     `disabled_tools` are original names that start out switched off when they are first seen.
+    `credential_mode` and `_kind` say whose account calls run under and how it is connected (`Credential`);
+    `key_header` and `key_format` how an API key is presented: a header's name, or that of a command's environment
+    variable, and a text in which `{key}` stands for the key. `key_help` tells people where to find theirs.
     """
 
     CONNECTION_FIELDS: ClassVar[tuple[str, ...]] = (
@@ -72,6 +106,10 @@ class Upstream(Versioned):
         "oauth",
         "sharing",
         "egress_allow",
+        "credential_mode",
+        "credential_kind",
+        "key_header",
+        "key_format",
     )
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
@@ -86,6 +124,15 @@ class Upstream(Versioned):
     headers = EncryptedJSONField(default=dict)
     variables = EncryptedJSONField(default=dict)
     oauth = EncryptedJSONField(default=dict)
+    credential_mode = models.CharField(
+        max_length=8, choices=CredentialMode, default=CredentialMode.NONE, db_default=CredentialMode.NONE.value
+    )
+    credential_kind = models.CharField(
+        max_length=8, choices=CredentialKind, default=CredentialKind.API_KEY, db_default=CredentialKind.API_KEY.value
+    )
+    key_header = models.CharField(max_length=80, blank=True, default="Authorization", db_default="Authorization")
+    key_format = models.CharField(max_length=120, blank=True, default="Bearer {key}", db_default="Bearer {key}")
+    key_help = models.CharField(max_length=300, blank=True, default="", db_default="")
     sharing = models.CharField(max_length=12, choices=SharingChoice, default=SharingChoice.DEFAULT, blank=True)
     enabled = models.BooleanField(default=True)
     connect_s = models.FloatField(null=True, blank=True)

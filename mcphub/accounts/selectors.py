@@ -31,9 +31,18 @@ class KeyRecord:
     expires_at: float | None = None
 
 
-def org_versions() -> dict[str, int]:
-    """The config version of every enabled org, by id."""
-    return {str(pk): version for pk, version in Org.objects.filter(enabled=True).values_list("pk", "config_version")}
+@dataclass(frozen=True, slots=True)
+class OrgVersions:
+    """The versions of one org: of its config, and of what is presented to upstreams on behalf of its members."""
+
+    config: int
+    credentials: int
+
+
+def org_versions() -> dict[str, OrgVersions]:
+    """The versions of every enabled org, by id."""
+    rows = Org.objects.filter(enabled=True).values_list("pk", "config_version", "credentials_version")
+    return {str(pk): OrgVersions(config, credentials) for pk, config, credentials in rows}
 
 
 def orgs_by_slug() -> dict[str, OrgRef]:

@@ -5,7 +5,7 @@ upstream's own origin is the authorization server.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,22 +20,27 @@ from mcp.client.auth.utils import (
 )
 from mcp.shared.auth import OAuthMetadata, ProtectedResourceMetadata
 from mcp.shared.auth_utils import check_resource_allowed, resource_url_from_server_url
-from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
+from mcp.shared.inbound import MCP_METHOD_HEADER, MCP_PROTOCOL_VERSION_HEADER
 from pydantic import ValidationError
 
 from mcphub.core.addresses import is_loopback
 from upstreams.oauth.errors import Refused, Unavailable
 from upstreams.oauth.outgoing import JSON, Outgoing
 from upstreams.oauth.types import Challenge, Protected, Server
+from upstreams.transports import opening
+from upstreams.transports.base import own
+from upstreams.transports.endpoint import TAKES_BOTH
+from upstreams.transports.envelope import params_for
 from upstreams.types import MODERN
 
 ASKING: Final = {**JSON, MCP_PROTOCOL_VERSION_HEADER: MODERN}
-PROBE: Final = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "mcphub", "version": "1"}},
-}
+MCP_HEADERS: Final = {"accept": TAKES_BOTH, MCP_PROTOCOL_VERSION_HEADER: MODERN}
+PROBES: Final = (
+    ("tools/list", params_for(own("tools/list"), "modern", 1)),
+    ("initialize", opening.initialize({}).params),
+)
+"""What is asked without credentials, to be refused."""
+
 S256: Final = "S256"
 
 
@@ -47,6 +52,19 @@ def read_challenge(status: int, header: str) -> Challenge:
         metadata_url=extract_resource_metadata_from_www_auth(answer) or "",
         error=extract_field_from_www_auth(answer, "error") or "",
     )
+
+
+async def challenge_of(out: Outgoing, url: str, headers: Mapping[str, str]) -> Challenge:
+    """How the upstream refuses who presents nothing. Some let everybody begin, so a list is asked for first."""
+    for method, params in PROBES:
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        asking = {**headers, **MCP_HEADERS, MCP_METHOD_HEADER: method}
+        if method == "initialize":
+            asking = {**headers, "accept": MCP_HEADERS["accept"]}
+        answer = await out.knock(url, body, asking)
+        if answer.status_code in (401, 403):
+            return read_challenge(answer.status_code, answer.headers.get("www-authenticate", ""))
+    return Challenge()
 
 
 async def discover(out: Outgoing, url: str, challenge: Challenge, known: Sequence[str] = ()) -> Protected:
@@ -130,6 +148,7 @@ def _checked(document: dict[str, Any], url: str) -> Server:
         authorization_endpoint=_usable(str(document["authorization_endpoint"]), url),
         token_endpoint=_usable(str(document["token_endpoint"]), url),
         registration_endpoint=_usable(str(document.get("registration_endpoint") or ""), url),
+        revocation_endpoint=_usable(str(document.get("revocation_endpoint") or ""), url),
         scopes=_texts(document.get("scopes_supported")),
         auth_methods=_texts(document.get("token_endpoint_auth_methods_supported")),
         takes_documents=document.get("client_id_metadata_document_supported") is True,

@@ -15,6 +15,8 @@ from upstreams.oauth.errors import Refused, Unavailable
 from upstreams.oauth.types import Allow
 
 JSON: Final = {"accept": "application/json"}
+CODED: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+"""Headers of the body as it travelled, which is decoded here."""
 
 
 class Outgoing:
@@ -36,14 +38,19 @@ class Outgoing:
         """The answer to a JSON document; a redirect is an answer. Raises `Refused` and `Unavailable`."""
         return await self._send(self._client.build_request("POST", url, json=dict(body), headers=JSON), follow=False)
 
-    async def _send(self, request: httpx.Request, *, follow: bool) -> httpx2.Response:
+    async def knock(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> httpx2.Response:
+        """Status and headers of the answer alone. Raises `Refused` and `Unavailable`."""
+        request = self._client.build_request("POST", url, json=dict(body), headers=dict(headers))
+        return await self._send(request, follow=False, read=False)
+
+    async def _send(self, request: httpx.Request, *, follow: bool, read: bool = True) -> httpx2.Response:
         limits = settings.HUB.limits
         place = request.url.host
         try:
             async with asyncio.timeout(limits.oauth_s):
                 answer = await self._client.send(request, stream=True, follow_redirects=follow)
                 try:
-                    body = await _capped(answer, limits.oauth_bytes)
+                    body = await _capped(answer, limits.oauth_bytes) if read else b""
                 finally:
                     await answer.aclose()
         except EgressBlocked as error:
@@ -54,7 +61,8 @@ class Outgoing:
             raise Unavailable(f"{place} does not answer.") from error
         except (httpx.InvalidURL, UnicodeError) as error:
             raise Refused("An address that the upstream published cannot be used.") from error
-        return httpx2.Response(answer.status_code, headers=answer.headers.multi_items(), content=body)
+        kept = [(name, value) for name, value in answer.headers.multi_items() if name not in CODED]
+        return httpx2.Response(answer.status_code, headers=kept, content=body)
 
 
 async def _capped(answer: httpx.Response, most: int) -> bytes:

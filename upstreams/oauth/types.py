@@ -29,6 +29,7 @@ class Server:
     authorization_endpoint: str
     token_endpoint: str
     registration_endpoint: str = ""
+    revocation_endpoint: str = ""
     scopes: tuple[str, ...] = ()
     auth_methods: tuple[str, ...] = ()
     takes_documents: bool = False

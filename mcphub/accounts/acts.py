@@ -14,7 +14,9 @@ from mcphub.core.principal import OrgRef, Principal
 
 SECRET_NAMES: Final = frozenset({"password", "digest"})
 MARK: Final = "secret-mark"
-NOISE: Final = frozenset({"created_at", "config_version", "credentials_version", "last_used_at", "last_used_from", "last_login"})
+NOISE: Final = frozenset(
+    {"created_at", "config_version", "credentials_version", "last_used_at", "last_used_from", "last_login"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,12 +36,12 @@ class Credential(Versioned):
 
     | column | holds | written by |
     |---|---|---|
-    | `secret` | `{"key"}` of a slot, `{"access_token", "refresh_token", …}` of OAuth; None when it was purged | both |
+    | `secret` | `{"key"}` of a slot, `{"access_token", "refresh_token", …}` of OAuth; None once purged | both |
     | `state` | whether it can be used; see `State` | both |
     | `problem` | why it cannot be used, one sentence without secrets | both |
     | `account` | which account it is, if known; for people | both |
     | `connected_at`, `connected_by` | when and by whom it was put there: another value is another session | service |
-    | `issuer`, `resource`, `scopes`, `expires_at`, `obtained_at`, `registration` | where the tokens are from | oauth |
+    | `issuer`, `resource`, `scopes`, `expires_at`, `obtained_at`, `registration` | where tokens are from | oauth |
     | `failures`, `failing_since` | failed refreshes in a row, since when | oauth |
     | `renewing_by`, `renewing_until` | which flight refreshes it; with nobody named, when the next may begin | oauth |
     | `notified_at` | when its holder was mailed about this failure | oauth |
@@ -88,7 +88,7 @@ class Credential(Versioned):
     version = models.PositiveBigIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = CredentialQuerySet.as_manager()
+    objects = CredentialQuerySet.as_manager()  # type: ignore[misc]  # the base one, widened
 
     class Meta:
         ordering = ("upstream__slug", "holder")

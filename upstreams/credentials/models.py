@@ -43,7 +43,7 @@ class Credential(Versioned):
     | `connected_at`, `connected_by` | when and by whom it was put there: another value is another session | service |
     | `issuer`, `resource`, `scopes`, `expires_at`, `obtained_at`, `registration` | where tokens are from | oauth |
     | `failures`, `failing_since` | failed refreshes in a row, since when | oauth |
-    | `renewing_by`, `renewing_until` | which flight refreshes it; with nobody named, when the next may begin | oauth |
+    | `renewing_by`, `renewing_until` | which flight refreshes it; nobody named: when the next may | oauth |
     | `notified_at` | when its holder was mailed about this failure | oauth |
     | `last_used_at` | the last use, a minute coarse | service |
     | `listed_at` | when its holder's own definitions were read with it | service |

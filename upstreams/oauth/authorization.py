@@ -15,7 +15,7 @@ OFFLINE: Final = "offline_access"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An authorization that is about to be asked for: where the browser goes, and what must be known on its return."""
+    """An authorization to ask for: where the browser goes, and what must be known when it comes back."""
 
     url: str
     state: str = field(repr=False)
@@ -23,7 +23,7 @@ class Question:
 
 
 def ask(server: Server, client: Client, *, redirect_uri: str, resource: str, scopes: tuple[str, ...]) -> Question:
-    """The question to `server`, with a new state and verifier. Raises `Refused` for an address no browser may open."""
+    """The question to `server`, with a new state and verifier. Raises `Refused` for what no browser may open."""
     parts = urlsplit(server.authorization_endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Refused("The authorization server publishes an address that is not a web page.")

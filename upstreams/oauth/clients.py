@@ -1,7 +1,7 @@
-"""Who the hub is to an authorization server: an operator's client > its own document > one that it registers > nobody."""
+"""Who the hub is to an authorization server: an operator's client, its own document, or one that it registers."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,13 +18,16 @@ from mcphub.core.clock import now
 from upstreams.models import OAuthRegistration, Upstream
 from upstreams.oauth.errors import NeedsClient, Refused
 from upstreams.oauth.outgoing import outgoing
-from upstreams.oauth.setup import Setup, client_of, operators_client
+from upstreams.oauth.setup import Setup, client_of, operators_client, setup_of
 from upstreams.oauth.types import AuthMethod, Client, Server
 
 NAME: Final = "MCP Hub"
 GRANTS: Final = ("authorization_code", "refresh_token")
 METHODS: Final[tuple[AuthMethod, ...]] = ("client_secret_basic", "client_secret_post", "none")
 """What the hub can do as a client that it registers itself, the strongest first."""
+
+ENTERED: Final = ("upstream", "domain")
+"""Sources of clients that an operator wrote down."""
 
 Origin = OAuthRegistration.Origin
 
@@ -84,29 +87,54 @@ def bind(row: Upstream, client: Client) -> OAuthRegistration | None:
     """Remember which authorization server the client was used with, so that it is used with no other; its row."""
     if client.source == "upstream":
         values = {"client_id": client.id, "org_id": row.org_id, "auth_method": client.method}
-        found, _ = OAuthRegistration.objects.update_or_create(
+        return OAuthRegistration.objects.update_or_create(
             upstream=row, issuer=client.issuer, origin=Origin.PREREGISTERED, defaults=values
-        )
-        return found
-    if client.source == "document":
-        return None
-    kind = Origin.PREREGISTERED if client.source == "domain" else Origin.DYNAMIC
-    rows = OAuthRegistration.objects.filter(org_id=row.org_id, upstream=None, origin=kind, client_id=client.id)
-    found = rows.filter(issuer__in=("", client.issuer)).order_by("-issuer").first()
+        )[0]
+    found = registration_of(row, client)
     if found is not None and not found.issuer:
         found.issuer = client.issuer
         found.save(update_fields=["issuer"])
     return found
 
 
+def registration_of(row: Upstream, client: Client) -> OAuthRegistration | None:
+    """The stored row of a client of a domain, or of one that the hub registered."""
+    if client.source not in ("domain", "registered"):
+        return None
+    kind = Origin.PREREGISTERED if client.source == "domain" else Origin.DYNAMIC
+    rows = OAuthRegistration.objects.filter(org_id=row.org_id, upstream=None, origin=kind, client_id=client.id)
+    return rows.filter(issuer__in=("", client.issuer)).order_by("-issuer").first()
+
+
 def packed(client: Client) -> dict[str, Any]:
-    """A client for the sealed part of a row."""
-    return asdict(client)
+    """A client for the sealed part of a row. What an operator entered stays where it was entered."""
+    return asdict(replace(client, secret="", private_key="") if client.source in ENTERED else client)
 
 
 def unpacked(value: Mapping[str, Any]) -> Client:
     """What `packed` made."""
     return Client(**value)
+
+
+def as_it_is_now(row: Upstream, client: Client, registration: OAuthRegistration | None) -> Client:
+    """A kept client with what its operator entered, which may have been changed since. Raises `Refused`."""
+    if client.source == "upstream":
+        entered = setup_of(row).config
+        if entered.get("client_id") != client.id:
+            raise Refused("An operator replaced the OAuth client of this upstream. Connect again.")
+        return replace(
+            client,
+            secret=str(entered.get("client_secret") or ""),
+            private_key=str(entered.get("private_key") or ""),
+        )
+    if client.source == "domain":
+        if registration is None or registration.client_id != client.id:
+            raise Refused("An operator replaced the OAuth client of this upstream's domain. Connect again.")
+        secret = registration.secret
+        return replace(
+            client, secret=str(secret.get("client_secret") or ""), private_key=str(secret.get("private_key") or "")
+        )
+    return client
 
 
 def _registered(row: Upstream, server: Server) -> Any:
@@ -124,16 +152,17 @@ def _register(row: Upstream, setup: Setup, server: Server, redirect_uri: str) ->
         raise Refused(f"{server.issuer} registered the hub in a way that it cannot use ({method}).")
     ends = answered.client_secret_expires_at
     _registered(row, server).delete()
-    kept = OAuthRegistration.objects.create(
+    kept = OAuthRegistration(
         org_id=row.org_id,
         issuer=server.issuer,
         client_id=answered.client_id,
-        secret={"client_secret": answered.client_secret} if answered.client_secret and method != "none" else {},
         auth_method=method,
         origin=Origin.DYNAMIC,
         redirect_uri=redirect_uri,
         expires_at=datetime.fromtimestamp(ends, UTC) if ends else None,
     )
+    kept.secret = {"client_secret": answered.client_secret} if answered.client_secret and method != "none" else {}
+    kept.save()
     return client_of(kept, server)
 
 

@@ -127,7 +127,9 @@ async def _server(out: Outgoing, listed: str | None, expected: str, url: str) ->
     return None
 
 
-def _document(answer: httpx2.Response, shape: type[OAuthMetadata | ProtectedResourceMetadata]) -> dict[str, Any] | None:
+def _document(
+    answer: httpx2.Response, shape: type[OAuthMetadata | ProtectedResourceMetadata]
+) -> dict[str, Any] | None:
     """The document as it was published, once it has the shape; the shape's own texts are normalised, so unusable."""
     if answer.status_code != 200:
         return None

@@ -1,6 +1,5 @@
 """A person connects: from the press of a button to the authorization server, and from its answer to a credential."""
 
-import hmac
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -17,7 +16,15 @@ from upstreams.credentials import services
 from upstreams.credentials.models import Credential, PendingAuthorization
 from upstreams.models import Upstream
 from upstreams.oauth import authorization, token_endpoint
-from upstreams.oauth.clients import bind, client_for, forget_registration, packed, unpacked
+from upstreams.oauth.clients import (
+    as_it_is_now,
+    bind,
+    client_for,
+    forget_registration,
+    packed,
+    registration_of,
+    unpacked,
+)
 from upstreams.oauth.discovery import challenge_of, discover
 from upstreams.oauth.errors import ClientRejected, PendingSpent, Refused
 from upstreams.oauth.outgoing import outgoing
@@ -69,28 +76,30 @@ def begin(row: Upstream, person: User, browser: str, wish: Wish, redirect_uri: s
         protected.server, client, redirect_uri=redirect_uri, resource=protected.resource, scopes=scopes
     )
     _make_room(person)
-    PendingAuthorization.objects.create(
+    pending = PendingAuthorization(
         upstream=row,
         holder=wish.holder,
         user=person,
         state_hash=_hash(STATE, question.state),
         browser_hash=_hash(BROWSER, browser),
-        secret={
-            "verifier": question.verifier,
-            "client": packed(client),
-            "token_endpoint": protected.server.token_endpoint,
-            "revocation_endpoint": protected.server.revocation_endpoint,
-            "names_itself": protected.server.names_itself,
-            "step_ups": step_ups,
-            "take_over": wish.take_over,
-        },
         issuer=issuer,
         resource=protected.resource,
         scopes=list(scopes),
+        registration=registration_of(row, client),
         redirect_uri=redirect_uri,
         back_to=wish.back_to,
         expires_at=now() + timedelta(seconds=settings.HUB.limits.authorization_s),
     )
+    pending.secret = {
+        "verifier": question.verifier,
+        "client": packed(client),
+        "token_endpoint": protected.server.token_endpoint,
+        "revocation_endpoint": protected.server.revocation_endpoint,
+        "names_itself": protected.server.names_itself,
+        "step_ups": step_ups,
+        "take_over": wish.take_over,
+    }
+    pending.save()
     return question.url
 
 
@@ -106,7 +115,9 @@ def _step_ups(held: Credential | None, wish: Wish) -> int:
     recent = held.obtained_at is not None and now() - held.obtained_at < timedelta(seconds=STEP_UP_S)
     count = int(held.secret.get("step_ups", 0)) + 1 if recent else 1
     if count > settings.HUB.limits.step_ups:
-        raise Refused("The upstream asks for more rights again and again. Try again in an hour, or ask those who run it.")
+        raise Refused(
+            "The upstream asks for more rights again and again. Try again in an hour, or ask those who run it."
+        )
     return count
 
 
@@ -139,13 +150,13 @@ def complete(answer: Answer, person: User, browser: str, by: Actor) -> Completed
     after it is known to come from the server that was asked.
     """
     pending = _take(answer.state)
-    if pending.user_id != person.pk or not hmac.compare_digest(pending.browser_hash, _hash(BROWSER, browser)):
+    if pending.user_id != person.pk or pending.browser_hash not in _hashes(BROWSER, browser):
         raise PendingSpent("This sign-in was begun by somebody else or in another browser. Begin again here.")
     kept: dict[str, Any] = pending.secret
     authorization.check_issuer(answer, pending.issuer, promised=kept["names_itself"])
     if answer.error or not answer.code:
         raise Refused(_declined(answer))
-    client = unpacked(kept["client"])
+    client = as_it_is_now(pending.upstream, unpacked(kept["client"]), pending.registration)
     try:
         tokens = async_to_sync(_exchange)(pending, client, answer.code)
     except ClientRejected:
@@ -157,7 +168,9 @@ def complete(answer: Answer, person: User, browser: str, by: Actor) -> Completed
 def _take(state: str) -> PendingAuthorization:
     """The pending row of this state, gone from the table."""
     with transaction.atomic():
-        rows = PendingAuthorization.objects.select_for_update(of=("self",)).select_related("upstream__org")
+        rows = PendingAuthorization.objects.select_for_update(of=("self",)).select_related(
+            "upstream__org", "registration"
+        )
         pending = rows.filter(state_hash__in=_hashes(STATE, state)).first() if state else None
         if pending is not None:
             PendingAuthorization.objects.filter(pk=pending.pk).delete()
@@ -167,7 +180,7 @@ def _take(state: str) -> PendingAuthorization:
 
 
 async def _exchange(pending: PendingAuthorization, client: Client, code: str) -> Tokens:
-    async with outgoing(setup_of_allow(pending.upstream)) as out:
+    async with outgoing(pending.upstream.egress_allow) as out:
         return await token_endpoint.exchange(
             out,
             pending.secret["token_endpoint"],
@@ -177,11 +190,6 @@ async def _exchange(pending: PendingAuthorization, client: Client, code: str) ->
             redirect_uri=pending.redirect_uri,
             resource=pending.resource,
         )
-
-
-def setup_of_allow(row: Upstream) -> tuple[str, ...]:
-    """The private places that the upstream may lead to."""
-    return tuple(row.egress_allow)
 
 
 def _keep(pending: PendingAuthorization, client: Client, tokens: Tokens, by: Actor) -> Credential:

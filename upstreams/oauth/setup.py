@@ -1,4 +1,4 @@
-"""What the hub knows of an upstream's OAuth before it asks anybody: configuration, own clients, what it is bound to."""
+"""What the hub knows of an upstream's OAuth before it asks anybody: configuration, clients, what binds them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Asking a token endpoint: one function a grant, every way in which a client proves itself, and what an error means."""
+"""Asking a token endpoint: one function a grant, how a client proves itself, and what an error means."""
 
 import base64
 from collections.abc import Mapping
@@ -31,6 +31,12 @@ MEANING: Final[Mapping[str, type[OAuthFault]]] = {
 }
 """Error code of RFC 6749, 5.2 and RFC 8707 → the family; whatever is not here may pass."""
 
+
+class Gone(Unavailable):
+    """There is no token endpoint at this address any more."""
+
+
+GONE: Final = frozenset({404, 405, 410})
 LONGEST: Final = timedelta(days=3650)
 
 
@@ -59,6 +65,12 @@ async def client_credentials(out: Outgoing, endpoint: str, client: Client, *, sc
     return await _ask(
         out, endpoint, client, {"grant_type": "client_credentials", "scope": scope, "resource": resource}
     )
+
+
+async def revoke(out: Outgoing, endpoint: str, client: Client, *, token: str, kind: str) -> None:
+    """Tell the server that a token is wanted no more (RFC 7009); what it answers changes nothing."""
+    proof, headers = await _proof(client)
+    await out.post_form(endpoint, {"token": token, "token_type_hint": kind, **proof}, headers)
 
 
 async def _ask(out: Outgoing, endpoint: str, client: Client, form: Mapping[str, str]) -> Tokens:
@@ -115,6 +127,8 @@ def _fault(answer: httpx2.Response) -> OAuthFault:
     if answer.status_code == 401 and code not in MEANING:
         return ClientRejected("The authorization server does not accept the hub as this client (HTTP 401).")
     kind = MEANING.get(code)
+    if kind is None and answer.status_code in GONE:
+        return Gone(f"The authorization server has no token endpoint any more (HTTP {answer.status_code}).")
     if kind is None:
         return Unavailable(f"The authorization server refused without a known reason (HTTP {answer.status_code}).")
     return kind(f"The authorization server refused: {code}.")

@@ -121,7 +121,7 @@ async def _server(out: Outgoing, listed: str | None, expected: str, url: str) ->
         if document is None:
             continue
         issuer = str(document["issuer"])
-        if issuer != expected and not (listed is None and issuers_match(issuer, expected)):
+        if not issuers_match(issuer, expected):
             raise Refused(f"The metadata of {expected} names another issuer: {issuer}.")
         return _checked(document, url)
     return None

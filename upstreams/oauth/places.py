@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import get_script_prefix, reverse
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from mcphub.accounts.links import absolute
@@ -50,7 +50,10 @@ def inside(request: HttpRequest, wanted: str) -> str:
 
 def connect_page() -> str:
     """The page with everybody's own accounts."""
-    return reverse("connections")
+    try:
+        return reverse("connections")
+    except NoReverseMatch:
+        return reverse("home")
 
 
 def browser_of(request: HttpRequest) -> str:

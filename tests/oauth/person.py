@@ -1,4 +1,4 @@
-"""A person who connects accounts: signed in to the hub, and walking through authorization servers without a browser."""
+"""A person who connects accounts: signed in to the hub, walking through authorization servers without a browser."""
 
 import re
 from typing import Any, Final, Self

@@ -189,7 +189,8 @@ class Upstream(Versioned):
 
     def texts(self) -> tuple[str, ...]:
         """Every text in which `${VARIABLES}` are filled in. Raises `KeyringError`."""
-        return (self.url, self.command, *self.args, *self.env.values(), *self.headers.values())
+        oauth = (value for value in self.oauth.values() if isinstance(value, str))
+        return (self.url, self.command, *self.args, *self.env.values(), *self.headers.values(), *oauth)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         only = kwargs.get("update_fields")

@@ -13,9 +13,10 @@ from django.conf import settings
 from django.db.models import Count, Q
 
 from mcphub.core.keyring import KeyringError
-from upstreams.models import CatalogueEntry, Upstream, UpstreamState
+from upstreams.models import HELD_BACK, CatalogueEntry, Upstream, UpstreamState
 from upstreams.reports import Standing
 from upstreams.risk import Risk
+from upstreams.shaping import Shape, shape_of
 from upstreams.types import Era, ServerFacts, Transport, UpstreamSpec
 from upstreams.variables import IN_ARGV, UndefinedVariable, fill, mentioned_names, secrets_in
 
@@ -34,7 +35,7 @@ class CatalogueRecord:
     """One definition that `holder` ("" = everybody, or a principal id) has now; `body` is its JSON text.
 
     `name` is the original name, or the URI (template) of a resource. `enabled` is false as well when the
-    whole upstream is switched off.
+    whole upstream is switched off; `shape` is what the operator changes of it.
     """
 
     upstream_id: str
@@ -47,6 +48,7 @@ class CatalogueRecord:
     risk: Risk
     enabled: bool
     held: bool
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,10 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
             "definition__risk_override",
             "definition__enabled",
             "definition__upstream__enabled",
-            "definition__held",
+            "version__review",
+            "definition__alias",
+            "definition__described_as",
+            "definition__arguments",
         )
     )
     return [
@@ -211,9 +216,10 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
             body.encode(),
             Risk(override or risk),
             on and whole_on,
-            held,
+            review in HELD_BACK,
+            shape_of(body, *shape),
         )
-        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, held in entries
+        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, review, *shape in entries
     ]
 
 

@@ -18,10 +18,12 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from audit import access
-        from mcphub.accounts import devices
+        from mcphub.accounts import devices, keyuse
         from mcphub.accounts.admin_base import orgs_with_record
         from mcphub.accounts.versioned import many_to_many_changed
+        from mcphub.core import rotation
 
         access.register(orgs_with_record)
+        rotation.report_uses(keyuse.keys_in_use)
         user_logged_in.connect(devices.begin, dispatch_uid="accounts.devices")
         m2m_changed.connect(many_to_many_changed, dispatch_uid="accounts.versioned")

@@ -14,7 +14,7 @@ def vouch(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ('accounts', '0003_what_becomes_of_changed_definitions'),
     ]
 
     operations = [

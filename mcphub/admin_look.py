@@ -17,9 +17,12 @@ NAVIGATION: Final = (
         "People and keys",
         {
             "accounts.Membership": "group",
+            "accounts.Invitation": "mail",
             "accounts.ApiKey": "vpn_key",
             "accounts.Org": "domain",
             "accounts.User": "person",
+            "accounts.OrgQuota": "speed",
+            "accounts.Installation": "settings",
         },
     ),
 )

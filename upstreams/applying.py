@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
+from mcphub.accounts import quotas
 from mcphub.accounts.acts import COMMAND_LINE, Actor
 from mcphub.accounts.models import Org
 from upstreams.acts import facts_of, record_change, record_created, record_deleted
@@ -48,6 +49,9 @@ def apply_import(
     wanted = [item for item in plan.upstreams if not item.exists and (chosen is None or item.name in chosen)]
     with transaction.atomic():
         org = Org.objects.select_for_update().get(pk=plan.org_id)
+        used = Upstream.objects.for_org(org).count()
+        if wanted and (fault := quotas.fault(org, "upstreams", used, len(wanted))):
+            raise ImportRefused((Remark("", fault),))
         return [_add(org, item, "", by) for item in wanted]
 
 

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 from django import forms
 from django.conf import settings
 
+from mcphub.accounts import quotas, services
 from mcphub.accounts.admin_base import OneOrgForm
-from mcphub.accounts.models import User
+from mcphub.accounts.models import Org, User
 from mcphub.core.keyring import KeyringError
 from mcphub.core.netguard import parse_allowed
 from upstreams import naming
@@ -138,9 +139,17 @@ class UpstreamForm(OneOrgForm):
             self._check_place(cleaned)
         return cleaned
 
+    def _check_quota(self, org: Org) -> None:
+        """The page's transaction holds the org's row from here on: two who add the last one do not both."""
+        services.lock(org)
+        if fault := quotas.fault(org, "upstreams", Upstream.objects.for_org(org).count()):
+            self.add_error(None, fault)
+
     def _check_slug_is_free(self, cleaned: Mapping[str, Any]) -> None:
         org = cleaned.get("org") or (None if self.instance._state.adding else self.instance.org)
         slug = cleaned.get("slug")
+        if org is not None and self.instance._state.adding:
+            self._check_quota(org)
         if org is None or not slug:
             return
         others = Upstream.objects.for_org(org).exclude(pk=self.instance.pk)

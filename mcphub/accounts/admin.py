@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 
-from mcphub.accounts import links, services
+from mcphub.accounts import admin_orgs, links, services
 from mcphub.accounts.admin_base import OrgScopedAdmin, actor_of, pill, request_rights
 from mcphub.accounts.admin_forms import PERSONAL, KeyForm, MemberForm, OrgForm, PersonForm, RolesForm
 from mcphub.accounts.models import ApiKey, Membership, Org, User
@@ -17,6 +17,8 @@ from mcphub.accounts.roles import Right, givable_roles, role_names
 from mcphub.accounts.services import NewKey
 from mcphub.accounts.sign_in import password_offered
 from mcphub.core.clock import now
+
+__all__ = ["ApiKeyAdmin", "MembershipAdmin", "OrgAdmin", "UserAdmin", "admin_orgs"]
 
 CHOSEN: Final = ("roles", "upstreams", "tools", "application", "expires_at")
 """What the maker of a key chooses, and may change."""
@@ -94,7 +96,8 @@ class UserAdmin(OrgScopedAdmin):
         if change:
             super().save_model(request, obj, form, change)
             return
-        made = services.create_user(obj.email, obj.name, hub_admin=obj.is_superuser, by=actor_of(request))
+        by = actor_of(request)
+        made = services.create_user(obj.email, obj.name, hub_admin=obj.is_superuser, proven=True, by=by)
         obj.pk, obj._state.adding, obj.email = made.pk, False, made.email
         _show_link(request, made)
 

@@ -78,3 +78,9 @@ class ChangePassword(NewPassword):
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True}),
     )
     field_order = ("old", "password", "again")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if cleaned.get("password") and cleaned["password"] == cleaned.get("old"):
+            self.add_error("password", "That is the password that you have. Choose another one.")
+        return cleaned

@@ -20,10 +20,10 @@ def limit(org: Org, kind: Kind) -> int | None:
     return found
 
 
-def fault(org: Org, kind: Kind, used: int) -> str:
-    """Why the org may not have one more beside the `used` ones, or ""; call it under the org's lock."""
+def fault(org: Org, kind: Kind, used: int, more: int = 1) -> str:
+    """Why the org may not have so many more beside the `used` ones, or ""; call it under the org's lock."""
     most = limit(org, kind)
-    if most is None or used < most:
+    if most is None or used + more <= most:
         return ""
     one, many = WORDS[kind]
     return f"{org.slug} may have {most} {one if most == 1 else many} and has {used}. A hub admin can raise that."

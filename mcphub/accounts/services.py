@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
@@ -97,6 +98,20 @@ def checked_email(text: str) -> str:
     except ValidationError:
         raise Refused(f"{text!r} is not an e-mail address") from None
     return address
+
+
+@transaction.atomic
+def prepare_password(user: User, password: str, *, by: Actor = COMMAND_LINE) -> None:
+    """Give somebody a password that they must change when they first sign in. Raises `Refused` for a weak one."""
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise Refused(" ".join(error.messages)) from None
+    user.set_password(password)
+    user.must_change_password = True
+    user.save(update_fields=["password", "must_change_password"])
+    devices.end_all(user)
+    acts.record(by, None, "user.prepare_password", user.email)
 
 
 @transaction.atomic

@@ -146,8 +146,9 @@ def _change_password(request: HttpRequest) -> HttpResponse:
         except Throttled as limit:
             return _too_many(request, limit)
         else:
-            return HttpResponseRedirect(get_script_prefix())
-    return render(request, "accounts/change_password.html", {"form": form}, status=_of(form))
+            return _onward(request)
+    context = {"form": form, "prepared": user.must_change_password, "next": request.GET.get("next", "")}
+    return render(request, "accounts/change_password.html", context, status=_of(form))
 
 
 def _of(form: Form) -> int:

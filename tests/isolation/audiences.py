@@ -88,17 +88,39 @@ URLS: Final[Mapping[str, Audience]] = {
     "admin/<url>": NOBODY,
     "admin/upstreams/upstream/<uuid:pk>/ask/<str:what>/": HOLDERS[Right.MANAGE_UPSTREAMS],
     "admin/upstreams/upstream/import-servers/": HOLDERS[Right.MANAGE_UPSTREAMS] | {"outsider"},
-    "admin/policies/rule/preview/": HOLDERS[Right.MANAGE_POLICY] | {"outsider"},
+    "admin/upstreams/definition/<path:object_id>/preview/": HOLDERS[Right.MANAGE_UPSTREAMS],
+    "admin/policies/rule/preview/": NOBODY,  # without a form that names an org
+    "api/": NOBODY,
+    "api/v1/": SIGNED_IN,
+    "api/v1/openapi.json": EVERYBODY,
+    "api/v1/docs": EVERYBODY,
+    "api/v1/me": SIGNED_IN,
+    "api/v1/orgs": SIGNED_IN,
+    "api/v1/orgs/<org>": INSIDE,
+    "api/v1/orgs/<org>/members": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/members/<email>": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/keys": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/keys/<name>": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/roles": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/roles/<name>": HOLDERS[Right.VIEW_CONFIG],
+    "client-metadata.json": NOBODY,  # until the hub has a public https address
+    "connect/begin/<uuid:upstream>/": NOBODY,  # without a form that names whose account
+    "connect/callback": SIGNED_IN,
+    "connect/again/<str:token>/": NOBODY,  # a token of a mail opens it
 }
 
 ADMIN: Final[Mapping[str, Pages]] = {
     "accounts.org": Pages(HOLDERS[Right.VIEW_CONFIG], HUB_ADMIN, HOLDERS[Right.MANAGE_ORG], HUB_ADMIN),
     "accounts.user": Pages(HUB_ADMIN, HUB_ADMIN, HUB_ADMIN),
+    "accounts.installation": Pages(HUB_ADMIN, change=HUB_ADMIN),
+    "accounts.orgquota": Pages(HOLDERS[Right.MANAGE_ORG], HUB_ADMIN, HUB_ADMIN, HUB_ADMIN),
+    "accounts.invitation": Pages(HOLDERS[Right.MANAGE_MEMBERS]),
     "accounts.membership": rows_of(Right.MANAGE_MEMBERS),
     "accounts.apikey": Pages(HOLDERS[Right.VIEW_CONFIG], HOLDERS[Right.MANAGE_KEYS], HOLDERS[Right.MANAGE_KEYS]),
     "audit.auditevent": Pages(HOLDERS[Right.READ_AUDIT]),
     "upstreams.upstream": rows_of(Right.MANAGE_UPSTREAMS),
     "upstreams.definition": Pages(HOLDERS[Right.VIEW_CONFIG], change=HOLDERS[Right.MANAGE_UPSTREAMS]),
+    "upstreams.definitionversion": Pages(HOLDERS[Right.VIEW_CONFIG], change=HOLDERS[Right.MANAGE_UPSTREAMS]),
     "policies.role": rows_of(Right.MANAGE_POLICY),
     "policies.grant": rows_of(Right.MANAGE_POLICY),
     "policies.rule": rows_of(Right.MANAGE_POLICY),
@@ -110,6 +132,11 @@ PARAMETERS: Final[Mapping[str, tuple[Callable[[World], Any], str]]] = {
     "invitation": (lambda world: world.invitation.pk, UNKNOWN),
     "key": (lambda world: world.key.pk, UNKNOWN),
     "service-keys/key": (lambda world: world.service_key.pk, UNKNOWN),
+    "upstream": (lambda world: world.rows["upstreams.upstream"].pk, UNKNOWN),
+    "email": (lambda world: world.membership.user.email, "nobody@example.org"),
+    "keys/name": (lambda world: world.service_key.name, "no-key"),
+    "roles/name": (lambda world: world.rows["policies.role"].name, "no-role"),
+    "definition/object_id": (lambda world: world.rows["upstreams.definition"].pk, UNKNOWN),
     "device": (lambda world: world.device.pk, UNKNOWN),
     "token": (lambda world: "x" * 20, "y" * 20),
     "pk": (lambda world: world.rows["upstreams.upstream"].pk, UNKNOWN),
@@ -119,4 +146,7 @@ PARAMETERS: Final[Mapping[str, tuple[Callable[[World], Any], str]]] = {
     "object_id": (lambda world: world.north.pk, UNKNOWN),
     "url": (lambda world: "nothing-here", "nothing-here"),
 }
-"""What stands in a path: the id in north, and one that nobody has ("" the same: it is no id of an org). `a/b` is `b` below a segment `a`."""
+"""What stands in a path: the id in north, and one that nobody has ("": the same, it is no id of an org).
+
+`a/b` is `b` below a segment `a`.
+"""

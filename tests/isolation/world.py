@@ -11,11 +11,11 @@ from django.test import Client
 from audit.models import AuditEvent
 from mcphub.accounts import invitations, services
 from mcphub.accounts.acts import COMMAND_LINE
-from mcphub.accounts.models import ApiKey, Device, Invitation, Membership, Org, User
+from mcphub.accounts.models import ApiKey, Device, Installation, Invitation, Membership, Org, OrgQuota, User
 from mcphub.core.clock import now
 from policies.models import Grant, Role, Rule
 from upstreams.catalogue import store_catalogue
-from upstreams.models import Definition, Upstream
+from upstreams.models import Definition, DefinitionVersion, Upstream
 
 UNKNOWN: Final = "01900000-0000-7000-8000-000000000000"
 NOWHERE: Final = "nowhere"
@@ -93,6 +93,12 @@ def _definition(org: Org, _: User) -> models.Model:
     return Definition.objects.get(upstream=upstream)
 
 
+def _version(org: Org, _: User) -> models.Model:
+    upstream = _upstream(org, f"versioned-{org.slug}")
+    store_catalogue(upstream.pk, "", {"tool": [{"name": f"old-{org.slug}", "inputSchema": {"type": "object"}}]})
+    return DefinitionVersion.objects.get(definition__upstream=upstream)
+
+
 def _grant(org: Org, _: User) -> models.Model:
     role = Role.objects.create(org=org, name=f"granted-{org.slug}")
     return Grant.objects.create(org=org, role=role, upstream=_upstream(org, f"granted-{org.slug}"), access="all")
@@ -101,11 +107,17 @@ def _grant(org: Org, _: User) -> models.Model:
 ROWS: Final[Mapping[str, Callable[[Org, User], models.Model]]] = {
     "accounts.org": lambda org, _: org,
     "accounts.user": lambda _, user: user,
+    "accounts.installation": lambda *_: Installation.objects.get_or_create(pk=Installation.ONLY)[0],
+    "accounts.orgquota": lambda org, _: OrgQuota.objects.create(org=org, members=100),
+    "accounts.invitation": lambda org, _: (
+        invitations.invite(org, f"i@{org.slug}.org", ["member"], by=COMMAND_LINE).row
+    ),
     "accounts.membership": lambda org, user: Membership.objects.get(org=org, user=user),
     "accounts.apikey": lambda org, _: services.create_key(org, f"row-{org.slug}", roles=["viewer"]).row,
     "audit.auditevent": lambda org, _: AuditEvent.objects.filter(org_id=str(org.pk)).latest("id"),
     "upstreams.upstream": lambda org, _: _upstream(org, f"up-{org.slug}"),
     "upstreams.definition": _definition,
+    "upstreams.definitionversion": _version,
     "policies.role": lambda org, _: Role.objects.create(org=org, name=f"role-{org.slug}"),
     "policies.grant": _grant,
     "policies.rule": lambda org, _: Rule.objects.create(org=org, name=f"rule-{org.slug}", effect="deny"),

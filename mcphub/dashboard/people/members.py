@@ -75,8 +75,8 @@ def member_page(request: HttpRequest, place: Place, member: UUID) -> HttpRespons
     """A member's roles, and how to remove them."""
     row = _member(place, member)
     choices = _givable(place) | set(row.roles)
-    form = Roles(request.POST or None, roles=choices, initial={"roles": row.roles})
-    if request.method == "POST" and form.is_valid():
+    form = Roles(request.POST if request.method == "POST" else None, roles=choices, initial={"roles": row.roles})
+    if form.is_valid():
         try:
             services.set_roles(row, form.cleaned_data["roles"], by=place.actor)
         except Refused as refusal:

@@ -1,3 +1,4 @@
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -23,6 +24,11 @@ class Command(HubCommand):
             action="store_true",
             help="runs the installation, crosses orgs; with --if-absent of somebody who is there, too",
         )
+        parser.add_argument(
+            "--password-stdin",
+            action="store_true",
+            help="the first line of standard input is a prepared password, to be changed at the first sign-in",
+        )
         add_if_absent(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -32,11 +38,14 @@ class Command(HubCommand):
             with transaction.atomic():
                 user, created = self._person(options)
                 joined = self._member(user, options)
+                if created and options["password_stdin"]:
+                    services.prepare_password(user, sys.stdin.readline().rstrip("\n"))
         except services.Exists as refusal:
             self.stop(str(refusal), Exit.THERE)
         except services.Refused as refusal:
             self.stop(str(refusal))
-        link = links.password_link(user) if created and password_offered() else ""
+        needs_link = created and password_offered() and not options["password_stdin"]
+        link = links.password_link(user) if needs_link else ""
         facts = {"id": user.pk, "email": user.email, "created": created, "joined": joined, "link": link}
         self.say(facts, "\n".join(filter(None, [f"{user.email} {'made' if created else 'is there already'}", link])))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mcphub import admin_look
-from mcphub.core import env
+from mcphub.core import env, mailserver
 from mcphub.schedule import SCHEDULE
 
 HUB = env.load()
@@ -29,6 +29,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_htmx",
     "channels",
+    "ninja",
     "mcphub",
     "mcphub.accounts",
     "audit",
@@ -104,6 +105,8 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = TIME_ZONE
+
+globals().update(mailserver.django_settings(HUB.email_url, HUB.server_url, HUB.limits.mail_s))
 
 # Behind TLS nothing of a session travels in the clear; Django's own checks look at these in cloud mode.
 SECURE = HUB.server_url.startswith("https://") or START.tls

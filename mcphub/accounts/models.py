@@ -11,6 +11,7 @@ from mcphub.accounts.versioned import Versioned, announce, bump
 from mcphub.core.ids import new_uuid
 
 UNSEEN_BY_SNAPSHOT: Final = frozenset({"last_login", "password"})
+VERSIONS: Final = frozenset({"config_version", "credentials_version"})
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -100,9 +101,11 @@ class OrgQuerySet(models.QuerySet["Org"]):
     """Every change of an org is a change of its config, and is announced after commit."""
 
     def update(self, **changes: Any) -> int:
+        if VERSIONS.isdisjoint(changes):
+            changes["config_version"] = F("config_version") + 1
         with transaction.atomic(using=self.db):
             transaction.on_commit(announce, using=self.db)
-            return super().update(**{"config_version": F("config_version") + 1, **changes})
+            return super().update(**changes)
 
     def delete(self) -> tuple[int, dict[str, int]]:
         with transaction.atomic(using=self.db):
@@ -111,13 +114,16 @@ class OrgQuerySet(models.QuerySet["Org"]):
 
 
 class Org(models.Model):
-    """A tenant. `config_version` rises with every change of what its members may reach."""
+    """A tenant. `config_version` rises with every change of what its members may reach, `credentials_version` with
+    every change of what the hub presents to upstreams for them.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     slug = models.CharField(max_length=32, unique=True)
     name = models.CharField(max_length=120)
     enabled = models.BooleanField(default=True)
     config_version = models.BigIntegerField(default=1, editable=False)
+    credentials_version = models.BigIntegerField(default=1, db_default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = OrgQuerySet.as_manager()
@@ -129,7 +135,7 @@ class Org(models.Model):
         return self.slug
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Never writes `config_version` back from memory: it only rises, in the database."""
+        """Never writes its versions back from memory: they only rise, in the database."""
         if self._state.adding:
             with transaction.atomic():
                 super().save(*args, **kwargs)
@@ -139,7 +145,7 @@ class Org(models.Model):
             item.name for item in self._meta.concrete_fields if not item.primary_key
         ]
         with transaction.atomic():
-            super().save(*args, **kwargs, update_fields=[name for name in only if name != "config_version"])
+            super().save(*args, **kwargs, update_fields=[name for name in only if name not in VERSIONS])
             bump([self.pk])
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:

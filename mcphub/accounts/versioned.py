@@ -1,7 +1,8 @@
-"""Rows whose change makes an org's compiled snapshot stale.
+"""Rows whose change makes something stale that is kept in memory: an org's snapshot, or its credentials.
 
-Saving, deleting, `update()`, the bulk calls and changes of many-to-many sets all raise `Org.config_version`
-in the transaction that makes the change. Columns named in `unversioned` (last used, health) do not.
+Saving, deleting, `update()`, the bulk calls and changes of many-to-many sets all raise a version of the org
+(`Org.config_version`, unless the model names another one) in the transaction that makes the change. Columns
+named in `unversioned` (last used, health) do not.
 """
 
 import itertools
@@ -19,11 +20,11 @@ _announced = itertools.count(1)
 _last_announced = 0
 
 
-def bump(org_ids: Iterable[Any]) -> None:
-    """Raise the config version of these orgs, inside the caller's transaction; announce it after commit."""
+def bump(org_ids: Iterable[Any], version: str = "config_version") -> None:
+    """Raise a version of these orgs, inside the caller's transaction; announce it after commit."""
     from mcphub.accounts.models import Org
 
-    Org.objects.filter(pk__in=set(org_ids)).update(config_version=F("config_version") + 1)
+    Org.objects.filter(pk__in=set(org_ids)).update(**{version: F(version) + 1})
 
 
 def announce() -> None:
@@ -61,7 +62,7 @@ class VersionedQuerySet(models.QuerySet[M], Generic[M]):
                 orgs = self._orgs()
                 count = super().update(**changes)
                 orgs += rows.order_by().values_list(f"{self.model.org_path}_id", flat=True).distinct()
-            bump(orgs)
+            bump(orgs, self.model.version_of_org)
         return count
 
     def _may_move(self, changes: Iterable[str]) -> bool:
@@ -72,21 +73,22 @@ class VersionedQuerySet(models.QuerySet[M], Generic[M]):
         with transaction.atomic(using=self.db):
             orgs = self._orgs()
             done = super().delete()
-            bump(orgs)
+            bump(orgs, self.model.version_of_org)
         return done
 
     def bulk_create(self, objs: Iterable[M], *args: Any, **kwargs: Any) -> list[M]:
         rows = list(objs)
         with transaction.atomic(using=self.db):
             made = super().bulk_create(rows, *args, **kwargs)
-            bump(row.org_of() for row in rows)
+            bump((row.org_of() for row in rows), self.model.version_of_org)
         return made
 
 
 class Versioned(models.Model):
-    """Base of every model that the snapshot is made from."""
+    """Base of every model that the snapshot, or what else is kept of an org in memory, is made from."""
 
     org_path: ClassVar[str] = "org"
+    version_of_org: ClassVar[str] = "config_version"
     unversioned: ClassVar[frozenset[str]] = frozenset({"last_used_at", "last_used_from"})
 
     objects = VersionedQuerySet.as_manager()
@@ -110,7 +112,7 @@ class Versioned(models.Model):
         with transaction.atomic(using=kwargs.get("using")):
             before = self._stored_org()
             super().save(*args, **kwargs)
-            bump([*before, self.org_of()])
+            bump([*before, self.org_of()], self.version_of_org)
 
     def _stored_org(self) -> list[Any]:
         if self._state.adding:
@@ -121,7 +123,7 @@ class Versioned(models.Model):
         with transaction.atomic(using=kwargs.get("using")):
             org = self.org_of()
             done = super().delete(*args, **kwargs)
-            bump([org])
+            bump([org], self.version_of_org)
         return done
 
 
@@ -135,10 +137,11 @@ def many_to_many_changed(
 ) -> None:
     """Receiver of `m2m_changed`: both sides of a set may be versioned, and each side has its org."""
     if isinstance(instance, Versioned) and action.startswith("post_"):
-        bump([instance.org_of()])
+        bump([instance.org_of()], instance.version_of_org)
     if issubclass(model, Versioned) and action in {"post_add", "post_remove", "pre_clear"}:
         ids = _set_members(sender, instance, model) if pk_set is None else pk_set
-        bump(model._base_manager.filter(pk__in=ids).values_list(f"{model.org_path}_id", flat=True))
+        orgs = model._base_manager.filter(pk__in=ids).values_list(f"{model.org_path}_id", flat=True)
+        bump(orgs, model.version_of_org)
 
 
 def _set_members(through: type[models.Model], instance: models.Model, model: type[models.Model]) -> list[Any]:

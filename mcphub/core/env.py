@@ -18,6 +18,7 @@ from mcphub.core.addresses import is_loopback
 from mcphub.core.flags import Flags, StartOptions
 from mcphub.core.keyring import Keyring
 from mcphub.core.limits import Limits
+from mcphub.core.mailserver import mail_server
 from mcphub.core.netguard import parse_allowed
 
 CLOUD_NOTICE_S: Final = 5
@@ -121,6 +122,13 @@ class HubSettings(BaseModel):
     def _database(cls, value: str) -> str:
         if value and not _is_database(value):
             raise ValueError(f"must have the form {DATABASE_FORMS}")  # without the value: a password may be in it
+        return value
+
+    @field_validator("email_url", mode="after")
+    @classmethod
+    def _mail(cls, value: str) -> str:
+        if value:
+            mail_server(value)
         return value
 
     @field_validator("log_level", mode="after")

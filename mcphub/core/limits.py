@@ -80,6 +80,7 @@ class Limits:
     sign_in_attempts: int = 10
     sign_in_window_s: float = 300
     link_s: float = 900
+    mail_s: float = 10
     lease_s: float = 30
     ack_s: float = 2
     silent_s: float = 10

@@ -42,6 +42,7 @@ SAMPLES: dict[str, tuple[str, str, str, str]] = {
     "audit_retention_days": ("1", "2", "3", "4"),
     "audit_fsync": ("true", "false", "true", "false"),
     "trusted_proxies": ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"),
+    "email_url": ("smtp://flag", "smtp://variable", "smtps://file", "smtp://yaml"),
     "log_format": ("json", "text", "json", "text"),
     "log_level": ("DEBUG", "INFO", "ERROR", "WARNING"),
     "limits": ("call_s=1", "call_s=2", "call_s=3", "call_s=4"),

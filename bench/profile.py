@@ -22,7 +22,7 @@ from tests.harness.hub import ROOT, Hub, servers_file
 from tests.speed import call_path
 
 EVERY_S: Final = 0.001
-ROUNDS: Final = 80
+ROUNDS: Final = 400
 WRITER: Final = "record: the writer's thread (redaction, chain, SQLite)"
 LOOP: Final = "event loop, tasks, system calls"
 DOUBLE: Final = "the client's double"

@@ -31,8 +31,8 @@ from mcphub import asgi
 KEY: Final = "speed-key-0123456789abcdef"
 TOOL: Final = "speed__echo"
 CLIENTS: Final = 16
-CALLS: Final = 64
-ROUNDS: Final = 3
+CALLS: Final = 32
+ROUNDS: Final = 4
 ERAS: Final = ("modern", "handshake")
 HANDSHAKE: Final = "2025-11-25"
 MODERN: Final = "2026-07-28"

@@ -5,6 +5,7 @@ import json
 import sys
 
 import django
+from django.conf import settings
 
 django.setup()
 
@@ -16,7 +17,8 @@ from upstreams.runners.subprocess import SubprocessRunner  # noqa: E402
 
 
 async def main() -> None:
-    hub = Connections(Means(Limits(), SubprocessRunner(stderr_bytes=1000, grace_s=1)), MemoryBook())
+    runner = SubprocessRunner(stderr_bytes=1000, grace_s=1, files=settings.HUB.data_dir / "lent")
+    hub = Connections(Means(Limits(), runner), MemoryBook())
     await hub.start()
     upstream = spec(transport="stdio", command=sys.executable, args=(sys.argv[1], "deaf"), era="handshake")
     pids = [json.loads((await hub.call(upstream, tool(do))).result)["pid"] for do in ("echo", "grandchild")]

@@ -1,7 +1,7 @@
 """One allowed call on its way, and how it ends toward its client and in the record."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +25,7 @@ RESOURCE_NOT_FOUND = -32002
 
 TRACE_ID: Final = re.compile(r"\A[0-9a-f]{32}\Z")
 
-Again = Callable[[Request], Reach]
+Again = Callable[[Request], Awaitable[Reach]]
 """What a request may reach by now. Raises `NotFound` when its credential has ended."""
 
 Ended = dict[str, Any]

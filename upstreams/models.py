@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
 from mcphub.accounts.models import Org
@@ -12,6 +13,7 @@ from mcphub.core.keyring import KeyringError
 from upstreams import naming
 from upstreams.credentials.models import Credential, OAuthRegistration, PendingAuthorization
 from upstreams.risk import Risk
+from upstreams.shaping import ALIAS, Shape, argument_faults, shape_of
 
 __all__ = [
     "CatalogueEntry",
@@ -256,7 +258,8 @@ class Definition(Versioned):
     """One tool, prompt, resource or template of an upstream, with the operator's switches.
 
     The row outlives the upstream's own listing, so that switches survive rediscovery. `current` is the
-    version that was seen last.
+    version that was seen last. `alias` and `described_as` stand in lists in place of the upstream's own words;
+    `arguments` is `{name: {"mode": "default" | "fixed" | "hidden", "value": …}}` (`upstreams.shaping`).
     """
 
     org_path: ClassVar[str] = "upstream__org"
@@ -268,12 +271,18 @@ class Definition(Versioned):
     enabled = models.BooleanField(default=True)
     risk_override = models.CharField(max_length=12, choices=RiskChoice, blank=True, default="")
     held = models.BooleanField(default=False)
+    alias = models.CharField(max_length=naming.MAX_NAME, blank=True, default="", db_default="")
+    described_as = models.TextField(max_length=16_000, blank=True, default="", db_default="")
+    arguments = models.JSONField(default=dict, blank=True, db_default={})
     current = models.ForeignKey("DefinitionVersion", on_delete=models.SET_NULL, null=True, related_name="+")
 
     class Meta:
         ordering = ("kind", "name")
         constraints = (
             models.UniqueConstraint(fields=("upstream", "kind", "name"), name="one_definition_per_kind_and_name"),
+            models.UniqueConstraint(
+                fields=("upstream", "kind", "alias"), condition=~models.Q(alias=""), name="one_definition_per_alias"
+            ),
         )
 
     def __str__(self) -> str:
@@ -289,8 +298,51 @@ class Definition(Versioned):
     def public_name(self) -> str:
         """The name on aggregates; resources and templates keep their URI."""
         if self.kind in (KindChoice.TOOL, KindChoice.PROMPT):
-            return naming.public_name(self.upstream.slug, self.name)
+            return naming.public_name(self.upstream.slug, self.alias or self.name)
         return self.name
+
+    @property
+    def shape(self) -> Shape | None:
+        """What the operator changes; None for nothing."""
+        body = self.current.body if self.current else ""
+        return shape_of(body, self.alias, self.described_as, self.arguments)
+
+    def clean(self) -> None:
+        """Names and arguments that no call could be made with are refused, wherever they come from.
+
+        What was saved once stays: an upstream that changes its mind is no reason to open an argument.
+        """
+        stored = Definition.objects.filter(pk=self.pk).first()
+        faults: dict[str, list[str]] = {}
+        if stored is None or stored.alias != self.alias:
+            faults["alias"] = alias_faults(self)
+        if stored is None or stored.arguments != self.arguments:
+            faults["arguments"] = self._argument_faults()
+        if any(faults.values()):
+            raise ValidationError({name: found for name, found in faults.items() if found})
+
+    def _argument_faults(self) -> list[str]:
+        if self.kind != KindChoice.TOOL and self.arguments:
+            return ["Only the arguments of tools can be changed."]
+        return argument_faults(self.arguments, self.current.body if self.current else "")
+
+
+def alias_faults(row: Definition) -> list[str]:
+    """Why the row cannot have its alias, as sentences: names of one upstream never meet."""
+    if not row.alias:
+        return []
+    if row.kind not in (KindChoice.TOOL, KindChoice.PROMPT):
+        return ["Resources keep their URI."]
+    if not ALIAS.match(row.alias):
+        return ["Use at most 64 letters, digits, - and _."]
+    others = Definition.objects.filter(upstream_id=row.upstream_id, kind=row.kind).exclude(pk=row.pk)
+    public = row.public_name
+    for name, alias in others.values_list("name", "alias"):
+        if row.alias in (name, alias):
+            return [f"This is what {name!r} is called."]
+        if public in {naming.public_name(row.upstream.slug, each) for each in (name, alias) if each}:
+            return [f"As {public} it could not be told from {name!r}."]
+    return ["It is called so already."] if row.alias == row.name else []
 
 
 class DefinitionVersion(Versioned):

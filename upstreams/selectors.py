@@ -16,6 +16,7 @@ from mcphub.core.keyring import KeyringError
 from upstreams.models import CatalogueEntry, Upstream, UpstreamState
 from upstreams.reports import Standing
 from upstreams.risk import Risk
+from upstreams.shaping import Shape, shape_of
 from upstreams.types import Era, ServerFacts, Transport, UpstreamSpec
 from upstreams.variables import IN_ARGV, UndefinedVariable, fill, mentioned_names, secrets_in
 
@@ -34,7 +35,7 @@ class CatalogueRecord:
     """One definition that `holder` ("" = everybody, or a principal id) has now; `body` is its JSON text.
 
     `name` is the original name, or the URI (template) of a resource. `enabled` is false as well when the
-    whole upstream is switched off.
+    whole upstream is switched off; `shape` is what the operator changes of it.
     """
 
     upstream_id: str
@@ -47,6 +48,7 @@ class CatalogueRecord:
     risk: Risk
     enabled: bool
     held: bool
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,9 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
             "definition__enabled",
             "definition__upstream__enabled",
             "definition__held",
+            "definition__alias",
+            "definition__described_as",
+            "definition__arguments",
         )
     )
     return [
@@ -212,8 +217,9 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
             Risk(override or risk),
             on and whole_on,
             held,
+            shape_of(body, *shape),
         )
-        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, held in entries
+        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, held, *shape in entries
     ]
 
 

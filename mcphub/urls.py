@@ -6,5 +6,6 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("mcphub.dashboard.urls")),
     path("", include("mcphub.accounts.urls")),
+    path("", include("upstreams.urls")),
     path("admin/", admin.site.urls),
 ]

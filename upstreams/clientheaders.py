@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from upstreams.transports.endpoint import NOT_FORWARDED
+from upstreams.transports.endpoint import CLAIMS_HEADER, NOT_FORWARDED
 
 MOST: Final = 16
-CLAIMS_HEADER: Final = "x-mcphub-caller"
+__all__ = ["CLAIMS_HEADER", "chosen", "faults_of", "refusal"]
 
 _NAME: Final = re.compile(r"\A[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,80}\Z")
 CREDENTIALS: Final = frozenset(

@@ -7,19 +7,24 @@ from urllib.parse import urlsplit
 
 from django import forms
 from django.conf import settings
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminRadioSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from mcphub.accounts.admin_base import OneOrgForm
 from mcphub.accounts.models import User
 from mcphub.core.keyring import KeyringError
 from mcphub.core.netguard import parse_allowed
-from upstreams import naming
+from upstreams import clientheaders, naming, pastedkeys, secretfiles, variables
 from upstreams.addresses import blocked_at, is_never_opened
-from upstreams.formfields import LinesField, SecretPairsField, with_stored
+from upstreams.formfields import LinesField, SecretPairsField, ShownPairsField, with_stored
 from upstreams.models import TransportChoice, Upstream
 from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
 from upstreams.serversfile import host_and_port, pair_fault, url_fault
-from upstreams.variables import BUILT_IN, IN_ARGV, fill, required_names, secrets_in
+from upstreams.variables import BUILT_IN, IN_ARGV, fill, mentioned_names, required_names, secrets_in
 
 SECRETS: Final = ("headers", "env", "variables")
 
@@ -36,11 +41,39 @@ class UpstreamForm(OneOrgForm):
     secret_env = SecretPairsField(
         "=", label="Environment", help_text="<code>NAME=value</code>, one a line. Stored values stay hidden."
     )
-    secret_variables = SecretPairsField(
+    plain_variables = ShownPairsField(
         "=",
         label="Variables",
         help_text="<code>NAME=value</code>, used as <code>${NAME}</code> in the address, command, arguments, "
-        "headers and environment. <code>\\${NAME}</code> stays as it is. Built in: HOME, DATA_DIR.",
+        "headers and environment; <code>${NAME:-default}</code> has a default, <code>\\${NAME}</code> stays as it is. "
+        "Built in: HOME, DATA_DIR.",
+    )
+    secret_variables = SecretPairsField(
+        "=", label="Secret variables", help_text="The same. Stored values stay hidden, from everybody."
+    )
+    file_variable = forms.CharField(
+        required=False,
+        label="Add a file as",
+        max_length=80,
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "KEY_FILE", "autocomplete": "off"}),
+        help_text="The command gets it as a file that only it can read; <code>${KEY_FILE}</code> is its path.",
+    )
+    file_upload = forms.FileField(
+        required=False, label="File", help_text="Up to 128 KiB. What is in it is never shown again."
+    )
+    files_removed = forms.MultipleChoiceField(
+        required=False, label="Remove files", widget=UnfoldAdminCheckboxSelectMultipleWidget
+    )
+    pasted = forms.ChoiceField(
+        required=False,
+        label="Keys that stand in the open",
+        choices=(("move", "Move them into secret variables"), ("keep", "They are no secrets: leave them")),
+        widget=forms.HiddenInput,
+    )
+    forward_headers = LinesField(
+        rows=2,
+        label="Headers of the client that go on",
+        help_text="Names, one a line. Never credentials, cookies, or what proxies and connections add.",
     )
     idempotent = LinesField(
         rows=3,
@@ -69,6 +102,8 @@ class UpstreamForm(OneOrgForm):
             "url",
             "command",
             "args",
+            "forward_headers",
+            "claims",
             "sharing",
             "trusted",
             "may_elicit",
@@ -90,6 +125,7 @@ class UpstreamForm(OneOrgForm):
             "may_elicit": "May ask people for input",
             "may_sample": "May ask clients for a model's answer",
             "may_list_roots": "May ask clients for their folders",
+            "claims": "Tell it who is calling",
             "payload_mode": "Arguments in the audit",
             "idempotent": "Idempotent tools",
             "egress_allow": "Allowed private hosts",
@@ -102,24 +138,51 @@ class UpstreamForm(OneOrgForm):
         help_texts: ClassVar[dict[str, str]] = {
             "slug": "Stands before its tools: <code>slug__tool</code>.",
             "sharing": "On a connection for everybody a server of the handshake era can ask nobody anything.",
+            "claims": "A short-lived token that it can check with <code>/.well-known/mcphub/keys.json</code>.",
             "trusted": "Believe its annotations, also where they make a tool look less dangerous.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.unreadable = False
+        self.kept_files: dict[str, Any] = {}
         for name in SECRETS:
             self._show_names(name)
+        self._show_open()
+
+    def _show_open(self) -> None:
+        """Variables that may be shown, and the names of files."""
+        shown, files = self.fields.get("plain_variables"), self.fields.get("files_removed")
+        if self.instance._state.adding or self.unreadable:
+            stored: Mapping[str, Any] = {}
+        else:
+            stored = self.instance.files or {}
+            if isinstance(shown, ShownPairsField):
+                self.initial["plain_variables"] = shown.shown(self._shown_variables())
+        if isinstance(files, forms.MultipleChoiceField):
+            files.choices = [(name, f"${{{name}}} — {entry['name']}") for name, entry in stored.items()]
+            if not stored:
+                files.widget = forms.MultipleHiddenInput()
+
+    def _shown_variables(self) -> dict[str, str]:
+        return {
+            name: value for name, value in self.instance.variables.items() if name in self.instance.shown_variables
+        }
 
     def _show_names(self, name: str) -> None:
         field = self.fields.get(f"secret_{name}")
         if not isinstance(field, SecretPairsField) or self.instance._state.adding:
             return
         try:
-            self.initial[f"secret_{name}"] = field.masked(getattr(self.instance, name))
+            hidden = getattr(self.instance, name)
+            shown = self.instance.shown_variables if name == "variables" else ()
+            self.initial[f"secret_{name}"] = field.masked(key for key in hidden if key not in shown)
         except KeyringError as fault:
             self.unreadable = True
             field.help_text = f"What is stored cannot be opened ({fault}); saving replaces it."
+
+    def clean_forward_headers(self) -> list[str]:
+        return list(dict.fromkeys(name.lower() for name in self.cleaned_data["forward_headers"]))
 
     def clean_slug(self) -> str:
         slug: str = self.cleaned_data["slug"]
@@ -132,11 +195,73 @@ class UpstreamForm(OneOrgForm):
         self._check_slug_is_free(cleaned)
         self._check_transport(cleaned)
         self._merge_secrets(cleaned)
+        self._take_file(cleaned)
+        self._check_pasted(cleaned)
         self._check_times(cleaned)
         self._check_allowed(cleaned)
+        self._check_along(cleaned)
         if "secret_variables" in cleaned and self._variables_are_defined(cleaned):
             self._check_place(cleaned)
         return cleaned
+
+    def _take_file(self, cleaned: dict[str, Any]) -> None:
+        """The files as they will be: those that stay, and the one that was uploaded."""
+        removed = cleaned.get("files_removed", ())
+        files = {} if self.unreadable else {n: entry for n, entry in self._stored_files().items() if n not in removed}
+        name, upload = cleaned.get("file_variable", ""), cleaned.get("file_upload")
+        if upload is not None:
+            if not variables.NAME.match(name):
+                self.add_error("file_variable", "Give the file a variable: letters, digits and underscores.")
+            elif upload.size > secretfiles.MAX_BYTES:
+                self.add_error("file_upload", secretfiles.too_large())
+            elif fault := secretfiles.fault_of(content := upload.read()):
+                self.add_error("file_upload", fault)
+            else:
+                made = secretfiles.SecretFile(secretfiles.safe_name(upload.name), content)
+                files = {**files, name: secretfiles.packed(made)}
+        elif name:
+            self.add_error("file_upload", f"Choose the file for ${{{name}}}.")
+        if len(files) > secretfiles.MOST:
+            self.add_error("file_upload", f"An upstream has {secretfiles.MOST} files at most.")
+        if cleaned.get("transport") != TransportChoice.STDIO:
+            files = {}
+        if twice := files.keys() & {*cleaned.get("secret_variables", ()), *cleaned.get("plain_variables", ())}:
+            self.add_error("file_variable", f"{', '.join(sorted(twice))} is a variable already.")
+        self.kept_files = files
+
+    def _stored_files(self) -> dict[str, Any]:
+        return dict(self.instance.files or {})
+
+    def _check_pasted(self, cleaned: dict[str, Any]) -> None:
+        """Keys in what is stored as it is written: named, and moved when the person says so."""
+        if "secret_variables" not in cleaned or "plain_variables" not in cleaned:
+            return
+        if twice := cleaned["secret_variables"].keys() & cleaned["plain_variables"]:
+            self.add_error("plain_variables", f"{', '.join(sorted(twice))} is a secret variable already.")
+            return
+        plain = pastedkeys.facts(cleaned)
+        places = plain.pasted()
+        if not places or cleaned.get("pasted") == "keep":
+            return
+        if cleaned.get("pasted") == "move":
+            plain.move()
+            moved = {"url": plain.url, "command": plain.command, "args": plain.args, "secret_env": plain.env}
+            cleaned.update(moved, plain_variables=plain.shown, secret_variables=plain.secret)
+            return
+        choice = self.fields["pasted"]
+        assert isinstance(choice, forms.ChoiceField)
+        choice.widget = UnfoldAdminRadioSelectWidget(choices=choice.choices)
+        self.add_error("pasted", pastedkeys.offer(places))
+
+    def _check_along(self, cleaned: Mapping[str, Any]) -> None:
+        for fault in clientheaders.faults_of(cleaned.get("forward_headers", ())):
+            self.add_error("forward_headers", fault)
+        if cleaned.get("transport") != TransportChoice.STDIO:
+            return
+        if cleaned.get("forward_headers"):
+            self.add_error("forward_headers", "A command is given no headers.")
+        if cleaned.get("claims") == "header":
+            self.add_error("claims", "A command is given no headers; choose the member of _meta.")
 
     def _check_slug_is_free(self, cleaned: Mapping[str, Any]) -> None:
         org = cleaned.get("org") or (None if self.instance._state.adding else self.instance.org)
@@ -204,7 +329,7 @@ class UpstreamForm(OneOrgForm):
                 self.add_error(name, "Must not be negative; 0 switches it off.")
 
     def _variables_are_defined(self, cleaned: Mapping[str, Any]) -> bool:
-        known = {*cleaned["secret_variables"], *BUILT_IN}
+        known = {*cleaned["secret_variables"], *cleaned.get("plain_variables", ()), *self.kept_files, *BUILT_IN}
         texts = {
             "url": [cleaned.get("url", "")],
             "command": [cleaned.get("command", "")],
@@ -212,16 +337,25 @@ class UpstreamForm(OneOrgForm):
             "secret_headers": cleaned.get("secret_headers", {}).values(),
             "secret_env": cleaned.get("secret_env", {}).values(),
         }
+        for field in ("url", "secret_headers"):
+            for name in mentioned_names(texts[field]):
+                if name in self.kept_files:
+                    self.add_error(field, f"${{{name}}} is the path of a file, which only a command can read.")
         unknown = [(field, name) for field in texts for name in required_names(texts[field]) if name not in known]
         for field, name in unknown:
             self.add_error(field, f"The variable ${{{name}}} is not defined.")
         for field in ("command", "args"):
-            for name in secrets_in(texts[field], cleaned["secret_variables"]):
+            for name in secrets_in(texts[field], self._all_variables(cleaned), self.kept_files):
                 self.add_error(field, f"${{{name}}} is a secret: {IN_ARGV}.")
         return not unknown
 
+    @staticmethod
+    def _all_variables(cleaned: Mapping[str, Any]) -> dict[str, str]:
+        return {**cleaned["secret_variables"], **cleaned.get("plain_variables", {})}
+
     def _check_place(self, cleaned: dict[str, Any]) -> None:
-        values = {"HOME": os.path.expanduser("~"), "DATA_DIR": "", **cleaned["secret_variables"]}
+        files = dict.fromkeys(self.kept_files, "file")
+        values = {"HOME": os.path.expanduser("~"), "DATA_DIR": "", **self._all_variables(cleaned), **files}
         command, url = fill(cleaned.get("command", ""), values), fill(cleaned.get("url", ""), values)
         if command and settings.HUB.runner != "e2b" and program(command) is None:
             self.add_error("command", f"“{command}” is not installed here.")
@@ -268,6 +402,18 @@ class UpstreamForm(OneOrgForm):
         for name in SECRETS:
             if f"secret_{name}" in self.cleaned_data:
                 setattr(self.instance, name, self.cleaned_data[f"secret_{name}"])
+        for name in ("url", "command", "args"):
+            if name in self.cleaned_data:
+                setattr(self.instance, name, self.cleaned_data[name])
+        if "plain_variables" in self.cleaned_data and "secret_variables" in self.cleaned_data:
+            shown = self.cleaned_data["plain_variables"]
+            self.instance.variables = {**self.cleaned_data["secret_variables"], **shown}
+            self.instance.shown_variables = sorted(shown)
+        if "file_upload" in self.fields and self.kept_files != self._stored_or_none():
+            self.instance.files = self.kept_files or None
+
+    def _stored_or_none(self) -> dict[str, Any] | None:
+        return None if self.unreadable else self._stored_files()
 
 
 def _origin(url: str) -> tuple[str, str]:

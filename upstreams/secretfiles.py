@@ -39,8 +39,13 @@ def fault_of(content: bytes) -> str:
     if not content:
         return "The file is empty."
     if len(content) > MAX_BYTES:
-        return f"The file is larger than {MAX_BYTES // 1024} KiB."
+        return too_large()
     return ""
+
+
+def too_large() -> str:
+    """What is said of a file that is."""
+    return f"The file is larger than {MAX_BYTES // 1024} KiB."
 
 
 def packed(file: SecretFile) -> dict[str, str]:

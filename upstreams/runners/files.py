@@ -7,7 +7,6 @@ the same data. Whose folder is whose is told by a lock that ends with its proces
 import fcntl
 import os
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final

@@ -51,8 +51,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
 
     `params` carries no reserved envelope keys; `progress_token` is None when no progress was asked for;
     `received_bytes` is the size of the body; `trace` holds traceparent, tracestate and baggage if sent;
-    `param_headers` are the `Mcp-Param-*` headers of a modern `tools/call`, names in lower case; `headers` those others
-    that some upstream of the org may be given.
+    `param_headers` are the `Mcp-Param-*` headers of a modern `tools/call`, names in lower case; `headers` those
+    others that some upstream of the org may be given.
     """
 
     route: Route

@@ -26,9 +26,11 @@ OF_THE_HOP: Final = frozenset(
     {"connection", "keep-alive", "te", "trailer", "trailers", "transfer-encoding", "upgrade", "http2-settings",
      "content-encoding", "content-range", "range", "if-match", "if-none-match", "origin", "referer", "early-data"}
 )  # fmt: skip
-PREFIXES: Final = ("proxy-", "x-forwarded-", "x-envoy-", "x-auth-request-", "x-amzn-oidc-", "x-goog-iap-", "x-goog-auth",
-                   "cf-", "x-ms-client-principal", "x-authentik-", "sec-", "access-control-", "mcp-", "x-mcphub-",
-                   "traceparent", "tracestate", "baggage")  # fmt: skip
+PREFIXES: Final = (
+    "proxy-", "x-forwarded-", "x-envoy-", "x-auth-request-", "x-amzn-oidc-", "x-goog-iap-", "x-goog-auth", "cf-",
+    "x-ms-client-principal", "x-authentik-", "sec-", "access-control-", "mcp-", "x-mcphub-", "traceparent",
+    "tracestate", "baggage",
+)  # fmt: skip
 
 
 def refusal(name: str) -> str:

@@ -9,9 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from audit.redaction import Redactor
+from upstreams.variables import PLACES
 
 PROVIDERS: Final[Sequence[tuple[str, str, str]]] = (
     ("GitHub token", "GITHUB_TOKEN", r"(?:gh[opusr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})"),
@@ -97,8 +99,14 @@ def _of_providers(text: str) -> Iterator[Pasted]:
 def _after_names(text: str) -> Iterator[Pasted]:
     for match in _NAMED.finditer(text):
         name, value = match["name"], match["value"]
-        if "${" not in value and _NAMES.is_secret(name, value) and _bits(value) >= NAMED_BITS:
+        if _is_secret(name, value):
             yield Pasted("secret", variable_name(name), value)
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Whether the name says so, and the value may be one: no reference, no path, no plain word."""
+    is_place = name.lower().endswith(PLACES) or value.startswith(("/", "./", "../", "~"))
+    return not is_place and "${" not in value and _NAMES.is_secret(name, value) and _bits(value) >= NAMED_BITS
 
 
 def _random(text: str) -> Iterator[Pasted]:
@@ -111,10 +119,10 @@ def _random(text: str) -> Iterator[Pasted]:
 
 def secret_argument(args: Sequence[str]) -> Iterator[tuple[int, Pasted]]:
     """Values of options whose names say that they are secrets (`--api-key VALUE`), each with its place."""
-    for number, (option, value) in enumerate(zip(args, args[1:], strict=False), start=1):
+    for number, (option, value) in enumerate(pairwise(args), start=1):
         name = option.lstrip("-")
-        plain = option.startswith("-") and not value.startswith("-") and "${" not in value and "=" not in option
-        if plain and len(value) >= 8 and _NAMES.is_secret(name, value) and _bits(value) >= NAMED_BITS:
+        plain = option.startswith("-") and not value.startswith("-") and "=" not in option
+        if plain and len(value) >= 8 and _is_secret(name, value):
             yield number, Pasted("secret", variable_name(name), value)
 
 

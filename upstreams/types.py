@@ -24,9 +24,9 @@ class UpstreamSpec:
     `era` is what a probe found ("" = not probed yet, "both" = modern, and sessions too); times are seconds.
     `revision` changes whenever anything changes that a running connection would have to be made anew for.
     `files` are secret files of a command by variable; marks stand for their paths (`upstreams.secretfiles`).
-    `forward_headers` (lower case) may go on from clients; `claims` is "header" or "meta" when the upstream is told who
-    is calling, as `audience`. `withheld` are client capabilities (sampling, elicitation, roots) that this upstream is
-    never offered.
+    `forward_headers` (lower case) may go on from clients; `claims` is "header" or "meta" when the upstream, as
+    `audience`, is told who is calling. `withheld` are client capabilities (sampling, elicitation, roots) that this
+    upstream is never offered.
     """
 
     id: str

@@ -3,7 +3,8 @@
 Standard input is a pipe that only the hub holds. While it lives it writes `+PGID` and `-PGID` lines;
 end of file means that it is gone. Then every process whose environment carries
 `MCPHUB_CHILD_OF=MARK…` is killed (this finds children that left their process group), and every group
-still listed, and FOLDER (secret files that they were given) is removed. Standard library only: it starts in a few milliseconds and costs little memory.
+still listed, and FOLDER, with secret files that they were given, is removed. Standard library only: it
+starts in a few milliseconds and costs little memory.
 """
 
 import os

@@ -14,7 +14,7 @@ from django.db.models import Count, Q
 
 from mcphub.core.keyring import KeyringError
 from upstreams.claims import audience_of
-from upstreams.models import CatalogueEntry, Upstream, UpstreamState
+from upstreams.models import HELD_BACK, CatalogueEntry, Upstream, UpstreamState
 from upstreams.reports import Standing
 from upstreams.risk import Risk
 from upstreams.secretfiles import mark, unpacked
@@ -207,7 +207,7 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
             "definition__risk_override",
             "definition__enabled",
             "definition__upstream__enabled",
-            "definition__held",
+            "version__review",
             "definition__alias",
             "definition__described_as",
             "definition__arguments",
@@ -224,10 +224,10 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
             body.encode(),
             Risk(override or risk),
             on and whole_on,
-            held,
+            review in HELD_BACK,
             shape_of(body, *shape),
         )
-        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, held, *shape in entries
+        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, review, *shape in entries
     ]
 
 

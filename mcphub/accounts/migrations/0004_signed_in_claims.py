@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0002_credentials_version'),
+        ('accounts', '0003_what_becomes_of_changed_definitions'),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('upstreams', '0006_shaped_definitions'),
+        ('upstreams', '0007_renewing_credentials'),
     ]
 
     operations = [

@@ -10,5 +10,6 @@ urlpatterns = [
     re_path("^api/", nothing_there),
     path("", include("mcphub.dashboard.urls")),
     path("", include("mcphub.accounts.urls")),
+    path("", include("gateway.authserver.urls")),
     path("admin/", admin.site.urls),
 ]

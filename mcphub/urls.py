@@ -11,5 +11,6 @@ urlpatterns = [
     path("", include("mcphub.dashboard.urls")),
     path("", include("mcphub.accounts.urls")),
     path("", include("gateway.authserver.urls")),
+    path("", include("upstreams.oauth.urls")),
     path("admin/", admin.site.urls),
 ]

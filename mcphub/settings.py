@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "channels",
     "ninja",
     "oauth2_provider",
+    "social_django",
     "mcphub",
     "mcphub.accounts",
     "audit",

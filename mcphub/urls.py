@@ -11,6 +11,7 @@ urlpatterns = [
     path("", include("mcphub.dashboard.urls")),
     path("", include("mcphub.accounts.urls")),
     path("", include("gateway.authserver.urls")),
+    path("", include("upstreams.urls")),
     path("", include("upstreams.oauth.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -19,6 +19,8 @@ NAVIGATION: Final = (
             "accounts.Membership": "group",
             "accounts.Invitation": "mail",
             "accounts.ApiKey": "vpn_key",
+            "gateway.Approval": "link",
+            "oauth2_provider.Application": "apps",
             "accounts.Org": "domain",
             "accounts.User": "person",
             "accounts.OrgQuota": "speed",

@@ -14,7 +14,7 @@ def vouch(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0003_what_becomes_of_changed_definitions'),
+        ('accounts', '0004_signed_in_claims'),
     ]
 
     operations = [

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from mcphub.accounts import acts, invitations, orgs, services
 from mcphub.accounts.acts import Actor
 from mcphub.accounts.invitations import Shown
-from mcphub.accounts.models import Invitation, Org, User
+from mcphub.accounts.models import Invitation, Org, User, normal_email
 from mcphub.core.peer import source_of
 
 KEY: Final = "newcomer"
@@ -29,6 +29,11 @@ class Newcomer:
 def begin(request: HttpRequest, email: str, name: str = "") -> None:
     """Remember in this session that the address was proven just now. Raises `services.Refused` for what is none."""
     request.session[KEY] = {"email": services.checked_email(email), "name": name[:120]}
+
+
+def may_enter(email: str) -> bool:
+    """Whether something awaits who proves this address: an invitation, or an org of their own."""
+    return bool(invitations.pending_at(normal_email(email))) or orgs.self_service()
 
 
 def of(request: HttpRequest) -> Newcomer | None:

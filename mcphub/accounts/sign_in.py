@@ -119,7 +119,7 @@ def by_provider(request: HttpRequest, identity: Identity, setup: bool) -> User:
             raise
         user = _founder(identity, refusal)
     throttle.succeed(request.session.pop(PENDING, []))
-    _start(request, user, identity.provider)
+    start(request, user, identity.provider)
     return user
 
 

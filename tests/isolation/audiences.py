@@ -103,11 +103,32 @@ URLS: Final[Mapping[str, Audience]] = {
     "api/v1/orgs/<org>/keys/<name>": HOLDERS[Right.VIEW_CONFIG],
     "api/v1/orgs/<org>/roles": HOLDERS[Right.VIEW_CONFIG],
     "api/v1/orgs/<org>/roles/<name>": HOLDERS[Right.VIEW_CONFIG],
+    "oauth/applications/": SIGNED_IN,
+    "oauth/applications/<uuid:approval_id>/end/": NOBODY,  # without the person's own approval
     "client-metadata.json": NOBODY,  # until the hub has a public https address
     "connect/begin/<uuid:upstream>/": NOBODY,  # without a form that names whose account
     "connect/callback": SIGNED_IN,
     "connect/again/<str:token>/": NOBODY,  # a token of a mail opens it
 }
+
+BY_PROTOCOL: Final = frozenset(
+    {
+        "auth/start/<slug:name>/",
+        "auth/complete/<slug:name>/",
+        "oauth/authorize",
+        "oauth/token",
+        "oauth/revoke",
+        "oauth/register",
+        ".well-known/oauth-authorization-server",
+        ".well-known/oauth-authorization-server/<path:tail>",
+        ".well-known/openid-configuration",
+        ".well-known/openid-configuration/<path:tail>",
+        ".well-known/oauth-protected-resource",
+        ".well-known/oauth-protected-resource/<path:tail>",
+        ".well-known/mcphub/keys.json",
+    }
+)
+"""Asked by programs that prove themselves as a protocol says, or by people on their way in; no row's id is in them."""
 
 ADMIN: Final[Mapping[str, Pages]] = {
     "accounts.org": Pages(HOLDERS[Right.VIEW_CONFIG], HUB_ADMIN, HOLDERS[Right.MANAGE_ORG], HUB_ADMIN),
@@ -121,6 +142,8 @@ ADMIN: Final[Mapping[str, Pages]] = {
     "upstreams.upstream": rows_of(Right.MANAGE_UPSTREAMS),
     "upstreams.definition": Pages(HOLDERS[Right.VIEW_CONFIG], change=HOLDERS[Right.MANAGE_UPSTREAMS]),
     "upstreams.definitionversion": Pages(HOLDERS[Right.VIEW_CONFIG], change=HOLDERS[Right.MANAGE_UPSTREAMS]),
+    "oauth2_provider.application": Pages(HUB_ADMIN, HUB_ADMIN, HUB_ADMIN, HUB_ADMIN),
+    "gateway.approval": Pages(HOLDERS[Right.VIEW_CONFIG]),
     "policies.role": rows_of(Right.MANAGE_POLICY),
     "policies.grant": rows_of(Right.MANAGE_POLICY),
     "policies.rule": rows_of(Right.MANAGE_POLICY),
@@ -137,6 +160,7 @@ PARAMETERS: Final[Mapping[str, tuple[Callable[[World], Any], str]]] = {
     "keys/name": (lambda world: world.service_key.name, "no-key"),
     "roles/name": (lambda world: world.rows["policies.role"].name, "no-role"),
     "definition/object_id": (lambda world: world.rows["upstreams.definition"].pk, UNKNOWN),
+    "approval_id": (lambda world: world.rows["gateway.approval"].pk, UNKNOWN),
     "device": (lambda world: world.device.pk, UNKNOWN),
     "token": (lambda world: "x" * 20, "y" * 20),
     "pk": (lambda world: world.rows["upstreams.upstream"].pk, UNKNOWN),

@@ -7,8 +7,10 @@ from typing import Any, Final
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.test import Client
+from oauth2_provider.models import Application
 
 from audit.models import AuditEvent
+from gateway.authserver.models import Approval
 from mcphub.accounts import invitations, services
 from mcphub.accounts.acts import COMMAND_LINE
 from mcphub.accounts.models import ApiKey, Device, Installation, Invitation, Membership, Org, OrgQuota, User
@@ -99,6 +101,27 @@ def _version(org: Org, _: User) -> models.Model:
     return DefinitionVersion.objects.get(definition__upstream=upstream)
 
 
+def _application(org: Org, _: User) -> models.Model:
+    return Application.objects.create(
+        name=f"client-{org.slug}",
+        client_type="public",
+        authorization_grant_type="authorization-code",
+        redirect_uris="http://127.0.0.1/back",
+    )
+
+
+def _approval(org: Org, user: User) -> models.Model:
+    return Approval.objects.create(
+        user=user,
+        application=_application(org, user),
+        org=org,
+        path="/mcp",
+        scope="mcp",
+        redirect_host="127.0.0.1",
+        redeemed_at=now(),
+    )
+
+
 def _grant(org: Org, _: User) -> models.Model:
     role = Role.objects.create(org=org, name=f"granted-{org.slug}")
     return Grant.objects.create(org=org, role=role, upstream=_upstream(org, f"granted-{org.slug}"), access="all")
@@ -118,6 +141,8 @@ ROWS: Final[Mapping[str, Callable[[Org, User], models.Model]]] = {
     "upstreams.upstream": lambda org, _: _upstream(org, f"up-{org.slug}"),
     "upstreams.definition": _definition,
     "upstreams.definitionversion": _version,
+    "oauth2_provider.application": _application,
+    "gateway.approval": _approval,
     "policies.role": lambda org, _: Role.objects.create(org=org, name=f"role-{org.slug}"),
     "policies.grant": _grant,
     "policies.rule": lambda org, _: Rule.objects.create(org=org, name=f"rule-{org.slug}", effect="deny"),

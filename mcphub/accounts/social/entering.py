@@ -11,18 +11,22 @@ from typing import Final, NoReturn
 from django.db import transaction
 from social_django.models import Association, Nonce, UserSocialAuth
 
-from mcphub.accounts import hooks
+from mcphub.accounts import acts, hooks, invitations, orgs, services
 from mcphub.accounts.models import Membership, User, normal_email
 from mcphub.accounts.social.identity import Identity
 
 
 class NotLetIn(Exception):
-    """The provider's word is good, but opens nothing here. `cause` is for the record, `code` for the page."""
+    """The provider's word is good, but opens nothing here. `cause` is for the record, `code` for the page.
 
-    def __init__(self, code: str, cause: str) -> None:
+    `newcomer` has proven an address that has no account: an invitation may await them.
+    """
+
+    def __init__(self, code: str, cause: str, newcomer: Identity | None = None) -> None:
         super().__init__(cause)
         self.code = code
         self.cause = cause
+        self.newcomer = newcomer
 
 
 STALE_S: Final = 3_600
@@ -39,7 +43,7 @@ def person_behind(identity: Identity) -> User:
     if not user.is_active:
         raise NotLetIn(DISABLED, f"{user.email} is disabled")
     members = list(Membership.objects.filter(user=user, org__enabled=True).select_related("org"))
-    if not members and not user.is_superuser:
+    if not members and not user.is_superuser and not (invitations.pending_for(user) or orgs.may_found(user)):
         raise NotLetIn(STRANGER, f"{user.email} is a member of no org")
     link(identity, user)
     store_claims(identity, members)
@@ -89,11 +93,14 @@ def _by_address(identity: Identity) -> User:
     if not identity.verified:
         known = ", which is the address of somebody here" if user else ""
         raise NotLetIn(UNVERIFIED, f"{_who(identity)} has the unverified address {identity.email}{known}")
-    return user if user is not None else _nobody(identity)
+    if user is None:
+        _nobody(identity)
+    services.prove_email(user, by=acts.person(user))
+    return user
 
 
 def _nobody(identity: Identity) -> NoReturn:
-    raise NotLetIn(STRANGER, f"{_who(identity)} with the address {identity.email} is nobody here")
+    raise NotLetIn(STRANGER, f"{_who(identity)} with the address {identity.email} is nobody here", identity)
 
 
 def _who(identity: Identity) -> str:

@@ -2,13 +2,13 @@
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import get_script_prefix
+from django.urls import get_script_prefix, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from social_core.exceptions import SocialAuthBaseException
 
-from mcphub.accounts import sign_in, throttle
+from mcphub.accounts import newcomers, sign_in, throttle
 from mcphub.accounts.social import explaining
 from mcphub.accounts.social.entering import NotLetIn
 from mcphub.accounts.social.providers import Provider, label_of, offered_by_name
@@ -44,7 +44,12 @@ def complete(request: HttpRequest, name: str) -> HttpResponse:
         sign_in.by_provider(request, identity, setup=holds_setup_link(request))
     except throttle.Throttled as limit:
         return too_many(request, limit)
-    except (SocialAuthBaseException, NotLetIn) as failure:
+    except NotLetIn as failure:
+        if failure.newcomer is not None and newcomers.may_enter(failure.newcomer.email):
+            newcomers.begin(request, failure.newcomer.email, failure.newcomer.name)
+            return HttpResponseRedirect(reverse("welcome"))
+        return _failed(request, provider, failure)
+    except SocialAuthBaseException as failure:
         return _failed(request, provider, failure)
     wanted = request.session.pop(ONWARD, "")
     inside = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())

@@ -58,7 +58,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
 
     `params` carries no reserved envelope keys; `progress_token` is None when no progress was asked for;
     `received_bytes` is the size of the body; `trace` holds traceparent, tracestate and baggage if sent;
-    `param_headers` are the `Mcp-Param-*` headers of a modern `tools/call`, names in lower case.
+    `param_headers` are the `Mcp-Param-*` headers of a modern `tools/call`, names in lower case; `headers` those
+    others that some upstream of the org may be given.
     """
 
     route: Route
@@ -75,6 +76,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     received_bytes: int = 0
     trace: Mapping[str, str] = {}
     param_headers: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,14 @@ class Unauthenticated(Exception):
     """No acceptable credential: HTTP 401 with `WWW-Authenticate`."""
 
 
+class NeedsScope(Exception):
+    """The credential was issued without this scope: HTTP 403 with `WWW-Authenticate` (RFC 6750 section 3.1)."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"the token lacks the scope {scope}")
+        self.scope = scope
+
+
 class NotFound(Exception):
     """The route names nothing that this principal may know of: HTTP 404."""
 
@@ -132,11 +142,14 @@ class GatewayCore(Protocol):
         """The principal behind the `credentials` of a request that arrives.
 
         A key that is unknown here may have been made by another process a moment ago, so the database is asked
-        before it is refused. Raises `Unauthenticated`, `TooManyAttempts`, `NotFound`, `Unavailable`.
+        before it is refused. Raises `Unauthenticated`, `NeedsScope`, `TooManyAttempts`, `NotFound`, `Unavailable`.
         """
 
     def principal(self, credentials: Credentials, route: Route, source: str) -> Principal:
         """The principal behind `credentials`, from memory. Raises `Unauthenticated`, `NotFound`, `Unavailable`."""
+
+    def carried(self, org_id: str, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
+        """Those of a client's headers that some upstream of the org may be given; names in lower case."""
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """Answer one request. Never raises for the upstream's or the policy's sake."""

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0004_signed_in_claims'),
-        ('policies', '0001_initial'),
+        ('policies', '0002_toolsets'),
     ]
 
     operations = [

@@ -103,6 +103,10 @@ URLS: Final[Mapping[str, Audience]] = {
     "api/v1/orgs/<org>/keys/<name>": HOLDERS[Right.VIEW_CONFIG],
     "api/v1/orgs/<org>/roles": HOLDERS[Right.VIEW_CONFIG],
     "api/v1/orgs/<org>/roles/<name>": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/attribute-mappings": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/attribute-mappings/preview": NOBODY,  # without claims to look at
+    "api/v1/orgs/<org>/attribute-mappings/<name>": HOLDERS[Right.VIEW_CONFIG],
+    "admin/policies/attributemapping/preview/": NOBODY,  # without a form that names an org
     "oauth/applications/": SIGNED_IN,
     "oauth/applications/<uuid:approval_id>/end/": NOBODY,  # without the person's own approval
     "client-metadata.json": NOBODY,  # until the hub has a public https address
@@ -128,7 +132,7 @@ BY_PROTOCOL: Final = frozenset(
         ".well-known/mcphub/keys.json",
     }
 )
-"""Asked by programs that prove themselves as a protocol says, or by people on their way in; no row's id is in them."""
+"""Asked by programs that prove themselves as a protocol says, or by people on their way in; they hold no row's id."""
 
 ADMIN: Final[Mapping[str, Pages]] = {
     "accounts.org": Pages(HOLDERS[Right.VIEW_CONFIG], HUB_ADMIN, HOLDERS[Right.MANAGE_ORG], HUB_ADMIN),
@@ -144,6 +148,8 @@ ADMIN: Final[Mapping[str, Pages]] = {
     "upstreams.definitionversion": Pages(HOLDERS[Right.VIEW_CONFIG], change=HOLDERS[Right.MANAGE_UPSTREAMS]),
     "oauth2_provider.application": Pages(HUB_ADMIN, HUB_ADMIN, HUB_ADMIN, HUB_ADMIN),
     "gateway.approval": Pages(HOLDERS[Right.VIEW_CONFIG]),
+    "policies.attributemapping": rows_of(Right.MANAGE_MEMBERS),
+    "policies.toolset": rows_of(Right.MANAGE_POLICY),
     "policies.role": rows_of(Right.MANAGE_POLICY),
     "policies.grant": rows_of(Right.MANAGE_POLICY),
     "policies.rule": rows_of(Right.MANAGE_POLICY),
@@ -158,6 +164,7 @@ PARAMETERS: Final[Mapping[str, tuple[Callable[[World], Any], str]]] = {
     "upstream": (lambda world: world.rows["upstreams.upstream"].pk, UNKNOWN),
     "email": (lambda world: world.membership.user.email, "nobody@example.org"),
     "keys/name": (lambda world: world.service_key.name, "no-key"),
+    "attribute-mappings/name": (lambda world: world.rows["policies.attributemapping"].name, "no-mapping"),
     "roles/name": (lambda world: world.rows["policies.role"].name, "no-role"),
     "definition/object_id": (lambda world: world.rows["upstreams.definition"].pk, UNKNOWN),
     "approval_id": (lambda world: world.rows["gateway.approval"].pk, UNKNOWN),

@@ -15,7 +15,7 @@ from mcphub.accounts import invitations, services
 from mcphub.accounts.acts import COMMAND_LINE
 from mcphub.accounts.models import ApiKey, Device, Installation, Invitation, Membership, Org, OrgQuota, User
 from mcphub.core.clock import now
-from policies.models import Grant, Role, Rule
+from policies.models import AttributeMapping, Grant, Role, Rule, Toolset
 from upstreams.catalogue import store_catalogue
 from upstreams.models import Definition, DefinitionVersion, Upstream
 
@@ -143,6 +143,12 @@ ROWS: Final[Mapping[str, Callable[[Org, User], models.Model]]] = {
     "upstreams.definitionversion": _version,
     "oauth2_provider.application": _application,
     "gateway.approval": _approval,
+    "policies.attributemapping": lambda org, _: AttributeMapping.objects.create(
+        org=org, name=f"mapping-{org.slug}", claim="groups", values=["x"], roles=["member"]
+    ),
+    "policies.toolset": lambda org, _: Toolset.objects.create(
+        org=org, slug=f"set-{org.slug}", name=f"Set {org.slug}"
+    ),
     "policies.role": lambda org, _: Role.objects.create(org=org, name=f"role-{org.slug}"),
     "policies.grant": _grant,
     "policies.rule": lambda org, _: Rule.objects.create(org=org, name=f"rule-{org.slug}", effect="deny"),

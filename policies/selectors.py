@@ -9,6 +9,9 @@ from policies import types
 from policies.models import Grant, Role, Rule
 from upstreams.models import Definition
 
+URI_RISK: Final = types.Risk.READ
+"""Of whatever has a URI (`upstreams.risk.risk_of`)."""
+
 BUILT_IN: Final[tuple[types.RoleSpec, ...]] = (
     types.RoleSpec(OWNER, "all"),
     types.RoleSpec(OPERATOR, "all"),

@@ -3,15 +3,17 @@
 from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
-from django.views.decorators.http import require_POST
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_GET, require_POST
+from unfold.decorators import action
 
 from mcphub.accounts.admin_base import orgs_allowing, pill
 from policies.forms import RuleForm
 from policies.models import Rule
 from policies.pages.base import PolicyAdmin
+from policies.pages.explaining import explain_page
 from policies.service import review_rule
 from upstreams.naming import public_name
 
@@ -30,6 +32,7 @@ class RuleAdmin(PolicyAdmin):
     ordering = ("priority", "name")
     list_fullwidth = True
     actions = ("switch_on", "switch_off")
+    actions_list = ("explain",)
     warn_unsaved_form = True
     change_form_after_template = "admin/policies/rule/panel.html"
     fieldsets = (
@@ -40,8 +43,17 @@ class RuleAdmin(PolicyAdmin):
     )
 
     def get_urls(self) -> list[URLPattern]:
-        own = path("preview/", self.admin_site.admin_view(require_POST(self.preview)), name="policies_rule_preview")
-        return [own, *super().get_urls()]
+        view = self.admin_site.admin_view
+        own = [
+            path("preview/", view(require_POST(self.preview)), name="policies_rule_preview"),
+            path("explain/", view(require_GET(explain_page)), name="policies_rule_explain"),
+        ]
+        return [*own, *super().get_urls()]
+
+    @action(description="Explain", icon="help")  # type: ignore[untyped-decorator]  # unfold ships no types
+    def explain(self, request: HttpRequest) -> HttpResponse:
+        """A plain link to the page that explains."""
+        return HttpResponseRedirect(reverse("admin:policies_rule_explain"))
 
     def changeform_view(
         self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None

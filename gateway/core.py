@@ -53,8 +53,8 @@ class Core:
             "logging/setLevel": self.news.set_level,
             "resources/list": self._list_resources,
         }
-        self._provers = Provers(KeyProver(snapshots), provers)
-        self._guesses = Guesses(settings.HUB.limits)
+        self.provers: Final = Provers(KeyProver(snapshots), provers)
+        self.guesses: Final = Guesses(settings.HUB.limits)
         self._no_auth = settings.START.no_auth
         self._single_upstream = settings.START.single_upstream
 
@@ -69,7 +69,7 @@ class Core:
         except Unauthenticated:
             if not credentials.secret:
                 raise
-        prover = self._provers.of(credentials.secret)
+        prover = self.provers.of(credentials.secret)
         if prover.is_guess(credentials.secret):
             self._count_failure(source)
             await prover.look(credentials.secret)
@@ -82,7 +82,7 @@ class Core:
             raise
 
     def _count_failure(self, source: str) -> None:
-        if wait_s := self._guesses.failed(source):
+        if wait_s := self.guesses.failed(source):
             raise TooManyAttempts(wait_s)
 
     def principal(self, credentials: Credentials, route: Route, source: str) -> Principal:
@@ -92,7 +92,7 @@ class Core:
             if route.org and route.org != principal.org.slug:
                 raise NotFound
             return principal
-        return self._provers.prove(credentials.secret, source).on(route)
+        return self.provers.prove(credentials.secret, source).on(route)
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """See `GatewayCore.handle`."""
@@ -115,11 +115,11 @@ class Core:
         return reach(snapshot, principal, route, client, self._single_upstream)
 
     def _reach_now(self, principal: Principal, route: Route, client: ClientFacts) -> Reach:
-        return self._reach(self._provers.now(principal), route, client)
+        return self._reach(self.provers.now(principal), route, client)
 
     async def _again(self, request: Request) -> Reach:
         """What `request` may reach by now, a wait later. Raises `NotFound` when its credential has ended."""
-        return self._reach(await self._provers.again(request.principal), request.route, request.client)
+        return self._reach(await self.provers.again(request.principal), request.route, request.client)
 
     async def notified(self, note: Notification) -> None:
         """See `GatewayCore.notified`. Cancellation is the edge's; of the rest only changed roots concern anybody."""

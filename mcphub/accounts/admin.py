@@ -11,9 +11,9 @@ from django.utils.html import format_html
 
 from mcphub.accounts import links, services
 from mcphub.accounts.admin_base import OrgScopedAdmin, actor_of, pill, request_rights
-from mcphub.accounts.admin_forms import PERSONAL, KeyForm, MemberForm, OrgForm, PersonForm, RolesForm, givable_roles
+from mcphub.accounts.admin_forms import PERSONAL, KeyForm, MemberForm, OrgForm, PersonForm, RolesForm
 from mcphub.accounts.models import ApiKey, Membership, Org, User
-from mcphub.accounts.roles import Right, role_names
+from mcphub.accounts.roles import Right, givable_roles, role_names
 from mcphub.accounts.services import NewKey
 from mcphub.accounts.sign_in import password_offered
 from mcphub.core.clock import now

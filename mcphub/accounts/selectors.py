@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 
 from mcphub.accounts.models import ApiKey, Membership, Org, User
 from mcphub.accounts.roles import Right, rights_of
+from mcphub.core import tokens
 from mcphub.core.clock import now
 from mcphub.core.ids import is_uuid
 from mcphub.core.principal import KeyScope, OrgRef, Principal
@@ -59,6 +60,15 @@ def key_records(org_id: str) -> list[KeyRecord]:
     }
     records = (_record(key, members.get(key.user_id) if key.user_id else None) for key in _working_keys(org_id))
     return [record for record in records if record is not None]
+
+
+def key_record(plain: str) -> KeyRecord | None:
+    """The working key with this text, read from the database; None for anything else."""
+    rows = ApiKey.objects.filter(public_id__in=tokens.public_ids_of(plain), revoked_at=None, org__enabled=True)
+    for key in rows.filter(Q(expires_at=None) | Q(expires_at__gt=now())).select_related("org"):
+        if tokens.matches(plain, key.digest, key.digest_key_id):
+            return _record(key, _member(key.user_id, key.org_id) if key.user_id else None)
+    return None
 
 
 def _working_keys(org_id: str) -> QuerySet[ApiKey]:

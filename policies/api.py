@@ -1,4 +1,4 @@
-"""REST: roles."""
+"""REST: roles, and beside them whatever else policy is made of (`api_rules`)."""
 
 from typing import Any, Final, Literal
 
@@ -11,9 +11,11 @@ from mcphub.accounts.rest import ApiFault, Caller, caller, org_of, unknown
 from mcphub.accounts.rest_shapes import Body, Name, Page, Paging, page
 from mcphub.accounts.roles import RIGHTS, Right
 from policies import roles
+from policies.api_rules import router as rules_router
 from policies.models import Role
 
 router: Final = Router()
+router.add_router("", rules_router)
 
 
 class RoleOut(Schema):

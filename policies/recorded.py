@@ -1,4 +1,4 @@
-"""Calls on record as policy sees them: what they were to, by whom, and with which arguments as far as these were kept."""
+"""Calls on record as policy sees them: what they were to, by whom, and with which arguments, as far as kept."""
 
 import json
 from collections.abc import Mapping

@@ -1,8 +1,9 @@
 """The page that explains a decision before anybody calls: who, what, with which arguments."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin
@@ -36,7 +37,7 @@ class ExplainForm(forms.Form):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4, "spellcheck": "false"}),
     )
 
-    def __init__(self, orgs: Iterable[str], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, orgs: Collection[UUID], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         rows = Org.objects.filter(pk__in=orgs)
         self.fields["org"].queryset = rows  # type: ignore[attr-defined]  # the field declared above
@@ -60,7 +61,7 @@ class ExplainForm(forms.Form):
 
 def explain_page(request: HttpRequest) -> HttpResponse:
     """The question and, once it is asked, the answer; to HTMX the answer alone."""
-    orgs = orgs_allowing(request, Right.VIEW_CONFIG)
+    orgs = [UUID(org) for org in orgs_allowing(request, Right.VIEW_CONFIG)]
     if not orgs:
         raise Http404
     form = ExplainForm(orgs, request.GET if "name" in request.GET else None)
@@ -84,7 +85,7 @@ def _answer(form: ExplainForm) -> Explanation | None:
         return None
 
 
-def _suggestions(orgs: Iterable[str]) -> dict[str, list[str]]:
+def _suggestions(orgs: Collection[UUID]) -> dict[str, list[str]]:
     members = Membership.objects.filter(org__in=orgs, user__is_active=True).values_list("user__email", flat=True)
     keys = ApiKey.objects.filter(org__in=orgs, revoked_at=None).values_list("name", flat=True)
     offered = Definition.objects.filter(upstream__org__in=orgs, entries__isnull=False).distinct()

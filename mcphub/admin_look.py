@@ -8,7 +8,15 @@ from django.urls import get_script_prefix
 
 NAVIGATION: Final = (
     ("What we call", {"upstreams.Upstream": "dns", "upstreams.Definition": "build"}),
-    ("Who may call it", {"policies.Rule": "rule", "policies.Grant": "key_vertical", "policies.Role": "badge"}),
+    (
+        "Who may call it",
+        {
+            "policies.Rule": "rule",
+            "policies.Grant": "key_vertical",
+            "policies.Role": "badge",
+            "policies.Replay": "manage_history",
+        },
+    ),
     ("What happened", {"audit.AuditEvent": "history"}),
     (
         "People and keys",

@@ -4,8 +4,11 @@ from typing import Any, Final
 
 HOUR_S: Final = 3600
 MINUTE_S: Final = 60
+SOON_S: Final = 3
+"""Somebody waits for it in front of a page."""
 
 SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "close calls of writers that fell silent": {"task": "audit.reconcile", "schedule": MINUTE_S},
     "prune the record": {"task": "audit.prune", "schedule": HOUR_S},
+    "replay drafts of policy": {"task": "policies.replays", "schedule": SOON_S, "options": {"expires": SOON_S}},
 }

@@ -32,6 +32,7 @@ LIST_TTL_MS: Final = 60_000
 LIVE_TTL_MS: Final = 2_000
 LISTEN: Final = "subscriptions/listen"
 SET_LEVEL: Final = "logging/setLevel"
+NO_HEADERS: Final[Mapping[str, str]] = {}
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 
 
@@ -93,6 +94,13 @@ class Core:
                 raise NotFound
             return principal
         return self.provers.prove(credentials.secret, source).on(route)
+
+    def carried(self, org_id: str, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
+        """See `GatewayCore.carried`."""
+        snapshot = self._snapshots.orgs.get(org_id)
+        if snapshot is None or not snapshot.forwardable:
+            return NO_HEADERS
+        return {name: headers[raw].decode("latin-1") for raw, name in snapshot.forwardable.items() if raw in headers}
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """See `GatewayCore.handle`."""

@@ -41,7 +41,8 @@ class OrgSnapshot:
     """One org at one config version. `views` and `facts` are caches that die with the snapshot.
 
     `live` outlives it; `off` are the resources (upstream id, URI) that an operator switched off, or that are held,
-    and `off_templates` the URI templates, by upstream id.
+    and `off_templates` the URI templates, by upstream id. `forwardable` are headers of clients, as bytes and as text,
+    that some upstream may be given.
     """
 
     org: OrgRef
@@ -54,6 +55,7 @@ class OrgSnapshot:
     live: LiveTable = field(default_factory=LiveTable)
     off: frozenset[tuple[str, str]] = frozenset()
     off_templates: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    forwardable: Mapping[bytes, str] = field(default_factory=dict)
     views: dict[Any, View] = field(default_factory=dict)
     facts: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
@@ -82,6 +84,7 @@ def load(org: OrgRef, version: int, live: LiveTable) -> OrgSnapshot:
         live=live,
         off=frozenset((each.upstream_id, each.name) for each in records if each.kind == "resource" and _is_off(each)),
         off_templates=_off_templates(records),
+        forwardable={name.encode(): name for spec in specs for name in spec.forward_headers},
     )
 
 

@@ -2,5 +2,6 @@
 
 from upstreams.pages.definition import DefinitionAdmin
 from upstreams.pages.upstream import UpstreamAdmin
+from upstreams.pages.version import VersionAdmin
 
-__all__ = ["DefinitionAdmin", "UpstreamAdmin"]
+__all__ = ["DefinitionAdmin", "UpstreamAdmin", "VersionAdmin"]

@@ -1,6 +1,6 @@
 """What we call: upstreams, how they are, and every definition that they ever showed."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
@@ -60,6 +60,12 @@ class CredentialKind(models.TextChoices):
     OAUTH = "oauth", "OAuth sign-in"
 
 
+class ClaimsChoice(models.TextChoices):
+    NONE = "", "Nothing"
+    HEADER = "header", "A signed header (HTTP)"
+    META = "meta", "A signed member of _meta"
+
+
 class PayloadChoice(models.TextChoices):
     DEFAULT = "", "Default: redacted"
     NONE = "none", "Keep nothing"
@@ -76,6 +82,17 @@ class RiskChoice(models.TextChoices):
     ADMIN = Risk.ADMIN.value, "admin"
 
 
+class ReviewChoice(models.TextChoices):
+    APPROVED = "approved", "approved"
+    NOTED = "noted", "in use, not looked at"
+    HELD = "held", "held back"
+    REFUSED = "refused", "refused"
+
+
+HELD_BACK: Final = (ReviewChoice.HELD, ReviewChoice.REFUSED)
+"""What nobody is shown and nobody can call."""
+
+
 class KindChoice(models.TextChoices):
     TOOL = "tool", "tool"
     PROMPT = "prompt", "prompt"
@@ -90,6 +107,9 @@ class Upstream(Versioned):
     discovery off. `revision` rises by itself when a running connection would have to be made anew.
     `source` is the path of the servers file that the row comes from; "" when people edit it here.
     `may_elicit`, `may_sample` and `may_list_roots` say what it may ask of the client whose call it serves.
+    Values of the variables in `shown_variables` may be shown; all others, and the contents of `files` (by variable,
+    see `upstreams.secretfiles`), go in and never come out. `forward_headers` are headers of the client that go on
+    with its calls, `claims` how the upstream is told who is calling (`upstreams.claims`).
     `disabled_tools` are original names that start out switched off when they are first seen.
     `credential_mode` and `_kind` say whose account calls run under and how it is connected (`Credential`);
     `key_header` and `key_format` how an API key is presented: a header's name, or that of a command's environment
@@ -105,6 +125,7 @@ class Upstream(Versioned):
         "env",
         "headers",
         "variables",
+        "files",
         "oauth",
         "sharing",
         "egress_allow",
@@ -125,6 +146,10 @@ class Upstream(Versioned):
     env = EncryptedJSONField(default=dict)
     headers = EncryptedJSONField(default=dict)
     variables = EncryptedJSONField(default=dict)
+    shown_variables = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    files = EncryptedJSONField(null=True)
+    forward_headers = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    claims = models.CharField(max_length=8, choices=ClaimsChoice, default="", db_default="", blank=True)
     oauth = EncryptedJSONField(default=dict)
     credential_mode = models.CharField(
         max_length=8, choices=CredentialMode, default=CredentialMode.NONE, db_default=CredentialMode.NONE.value
@@ -178,7 +203,8 @@ class Upstream(Versioned):
 
     def texts(self) -> tuple[str, ...]:
         """Every text in which `${VARIABLES}` are filled in. Raises `KeyringError`."""
-        return (self.url, self.command, *self.args, *self.env.values(), *self.headers.values())
+        oauth = (value for value in self.oauth.values() if isinstance(value, str))
+        return (self.url, self.command, *self.args, *self.env.values(), *self.headers.values(), *oauth)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         only = kwargs.get("update_fields")
@@ -256,7 +282,6 @@ class Definition(Versioned):
     name = models.CharField(max_length=1024)
     enabled = models.BooleanField(default=True)
     risk_override = models.CharField(max_length=12, choices=RiskChoice, blank=True, default="")
-    held = models.BooleanField(default=False)
     alias = models.CharField(max_length=naming.MAX_NAME, blank=True, default="", db_default="")
     described_as = models.TextField(max_length=16_000, blank=True, default="", db_default="")
     arguments = models.JSONField(default=dict, blank=True, db_default={})
@@ -279,6 +304,11 @@ class Definition(Versioned):
         """What policy goes by: the operator's word, else the class found in the current version."""
         found = self.current.risk if self.current else Risk.WRITE
         return Risk(self.risk_override or found)
+
+    @property
+    def held(self) -> bool:
+        """Whether the version seen last waits for approval, or was refused."""
+        return self.current is not None and self.current.review in HELD_BACK
 
     @property
     def public_name(self) -> str:
@@ -335,6 +365,8 @@ class DefinitionVersion(Versioned):
     """One text that an upstream gave for a definition. The text never changes: together, the ledger.
 
     `digest` is the SHA-256 (hex) of the canonical text, `body` the JSON as it came first, `risk` the class found.
+    `changes` are what is new against `baseline`, the version that was in use, or suspicious in itself: objects of
+    `kind`, `where`, `detail` (`upstreams.ledger.changes`). `reviewed_by` is the person who approved or refused it.
     """
 
     org_path: ClassVar[str] = "definition__upstream__org"
@@ -345,13 +377,19 @@ class DefinitionVersion(Versioned):
     body = models.TextField()
     risk = models.CharField(max_length=12, choices=RiskChoice)
     first_seen = models.DateTimeField(auto_now_add=True)
+    review = models.CharField(max_length=8, choices=ReviewChoice, default=ReviewChoice.APPROVED, db_index=True)
+    changes = models.JSONField(default=list)
+    baseline = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
+    reviewed_at = models.DateTimeField(null=True)
+    reviewed_by = models.CharField(max_length=254, blank=True)
 
     class Meta:
         ordering = ("-first_seen",)
+        verbose_name = "changed definition"
         constraints = (models.UniqueConstraint(fields=("definition", "digest"), name="one_version_per_digest"),)
 
     def __str__(self) -> str:
-        return f"{self.definition} {self.digest[:12]}"
+        return f"{self.definition}, {self.digest[:12]}"
 
 
 class CatalogueEntry(Versioned):

@@ -211,7 +211,7 @@ class Opener:
         spec = self._spec
         if not spec.command:
             raise Unreachable("No command is configured.")
-        process = await self._means.runner.start(Command((spec.command, *spec.args), spec.env))
+        process = await self._means.runner.start(Command((spec.command, *spec.args), spec.env, spec.files))
         return StdioLink(spec, process, self._watcher, self._means.limits, self._capabilities)
 
     async def _discovered(self, link: Multiplexed) -> ServerFacts | None:

@@ -13,9 +13,11 @@ from django.conf import settings
 from django.db.models import Count, Q
 
 from mcphub.core.keyring import KeyringError
-from upstreams.models import CatalogueEntry, Upstream, UpstreamState
+from upstreams.claims import audience_of
+from upstreams.models import HELD_BACK, CatalogueEntry, Upstream, UpstreamState
 from upstreams.reports import Standing
 from upstreams.risk import Risk
+from upstreams.secretfiles import mark, unpacked
 from upstreams.shaping import Shape, shape_of
 from upstreams.types import Era, ServerFacts, Transport, UpstreamSpec
 from upstreams.variables import IN_ARGV, UndefinedVariable, fill, mentioned_names, secrets_in
@@ -120,7 +122,7 @@ def spec_of(row: Upstream) -> UpstreamSpec:
 def _spec(row: Upstream) -> UpstreamSpec:
     limits = settings.HUB.limits
     values = variable_values(row)
-    for name in secrets_in((row.command, *row.args), values):
+    for name in secrets_in((row.command, *row.args), values, row.files or ()):
         raise Unusable(f"The secret ${{{name}}} stands in its command: {IN_ARGV}.")
     return UpstreamSpec(
         id=str(row.pk),
@@ -133,6 +135,10 @@ def _spec(row: Upstream) -> UpstreamSpec:
         command=fill(row.command, values),
         args=tuple(fill(part, values) for part in row.args),
         env=_filled(row.env, values),
+        files=unpacked(row.files) if row.is_stdio else {},
+        forward_headers=frozenset(row.forward_headers),
+        claims=cast(Any, row.claims),
+        audience=audience_of(row.slug, fill(row.url, values)) if row.claims else "",
         headers=_filled(row.headers, values),
         sharing=_sharing(row),
         era=cast(Any, row.state.era),
@@ -172,6 +178,8 @@ def variable_values(row: Upstream) -> dict[str, str]:
     values = {"HOME": os.path.expanduser("~"), **row.variables}
     if "DATA_DIR" not in values and "DATA_DIR" in mentioned_names(row.texts()):
         values["DATA_DIR"] = str(data_folder(row))
+    if row.is_stdio:
+        values |= {variable: mark(variable) for variable in row.files or ()}
     return values
 
 
@@ -199,7 +207,7 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
             "definition__risk_override",
             "definition__enabled",
             "definition__upstream__enabled",
-            "definition__held",
+            "version__review",
             "definition__alias",
             "definition__described_as",
             "definition__arguments",
@@ -216,10 +224,10 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
             body.encode(),
             Risk(override or risk),
             on and whole_on,
-            held,
+            review in HELD_BACK,
             shape_of(body, *shape),
         )
-        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, held, *shape in entries
+        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, review, *shape in entries
     ]
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from mcphub.core.strictjson import BadJson, loads
 from upstreams import variables
-from upstreams.models import SharingChoice, TransportChoice
+from upstreams.models import CredentialKind, CredentialMode, SharingChoice, TransportChoice
 from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
 
@@ -37,7 +37,21 @@ KNOWN: Final = frozenset(
         "description",
     }
 )
-OAUTH: Final[Mapping[str, type]] = {"client_id": str, "client_secret": str, "scopes": list}
+OAUTH: Final[Mapping[str, type]] = {
+    "client_id": str,
+    "client_secret": str,
+    "scopes": list,
+    "issuer": str,
+    "grant_type": str,
+    "token_endpoint_auth_method": str,
+    "private_key": str,
+    "signing_algorithm": str,
+}
+OAUTH_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "grant_type": ("authorization_code", "client_credentials"),
+    "token_endpoint_auth_method": ("none", "client_secret_basic", "client_secret_post", "private_key_jwt"),
+    "signing_algorithm": ("RS256", "PS256", "ES256", "EdDSA"),
+}
 PAIR_NAMES: Final[Mapping[str, re.Pattern[str]]] = {
     "env": re.compile(r"\A[^=\s\0]+\Z"),
     "headers": re.compile(r"\A[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z"),
@@ -192,6 +206,7 @@ def fields_of(reader: EntryReader, environment: Mapping[str, str], trust_hosts: 
         "env": reader.pairs("env"),
         "headers": reader.pairs("headers"),
         "oauth": _oauth(reader),
+        **_account(reader),
         "disabled_tools": reader.texts("disabledTools"),
         "sharing": _sharing(reader),
         "enabled": not reader.flag("disabled"),
@@ -239,7 +254,34 @@ def _oauth(reader: EntryReader) -> dict[str, Any]:
     for key, shape in OAUTH.items():
         if key in value and not isinstance(value[key], shape):
             reader.fault(f"oauth.{key}", "must be a list of texts" if shape is list else "must be text")
-    return dict(value)
+    reader.warnings += [Remark(f"{reader.place}.oauth.{key}", "is not used") for key in value if key not in OAUTH]
+    known = {key: inner for key, inner in value.items() if key in OAUTH}
+    for key, fault in oauth_faults(known):
+        reader.fault(f"oauth.{key}", fault)
+    return known
+
+
+def oauth_faults(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with OAuth settings, by key, in a few words."""
+    for key, allowed in OAUTH_CHOICES.items():
+        if value.get(key) and value[key] not in allowed:
+            yield key, f"must be one of {', '.join(allowed)}"
+    if value.get("grant_type") == "client_credentials" and not value.get("client_id"):
+        yield "client_id", "is needed for the client credentials grant"
+    if value.get("issuer") and url_fault(str(value["issuer"])):
+        yield "issuer", "must be the http or https URL of an authorization server"
+
+
+def _account(reader: EntryReader) -> dict[str, str]:
+    """Whose account calls run under: an `oauth` block means each person's own, or the hub's own for its own grant."""
+    value = reader.entry.get("oauth")
+    if not isinstance(value, Mapping):
+        return {"credential_mode": CredentialMode.NONE, "credential_kind": CredentialKind.API_KEY}
+    itself = value.get("grant_type") == "client_credentials"
+    return {
+        "credential_mode": CredentialMode.SHARED if itself else CredentialMode.PER_USER,
+        "credential_kind": CredentialKind.OAUTH,
+    }
 
 
 def _variables(reader: EntryReader, environment: Mapping[str, str]) -> dict[str, str]:
@@ -264,7 +306,7 @@ def _written(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, entry[key]
     if isinstance(entry.get("args"), list):
         yield from ((f"args[{number}]", part) for number, part in enumerate(entry["args"]) if isinstance(part, str))
-    for key in ("env", "headers"):
+    for key in ("env", "headers", "oauth"):
         if isinstance(entry.get(key), Mapping):
             yield from ((f"{key}.{name}", part) for name, part in entry[key].items() if isinstance(part, str))
 

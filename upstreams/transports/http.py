@@ -162,6 +162,8 @@ class HttpLink:
             head, under.session = session.head, session.id
         else:
             head = session.head + self._endpoint.mirror(exchange)
+        if exchange.headers or exchange.claims:
+            head += self._endpoint.carried(exchange, in_session=session.id != "")
         try:
             return await self._post(under, head, body)
         except Moved as moved:

@@ -14,7 +14,7 @@ from upstreams.transports.events import EventReader
 from upstreams.transports.http1 import Wire
 from upstreams.transports.multiplexed import Multiplexed
 from upstreams.transports.origin import header_lines
-from upstreams.types import UpstreamSpec
+from upstreams.types import Exchange, UpstreamSpec
 
 ENDLESS: Final = 1 << 62
 
@@ -43,7 +43,16 @@ class SseLink(Multiplexed):
         await self._post_to
 
     async def send(self, data: bytes) -> None:
-        async with self._endpoint.origin.send("POST", self._post_to.result(), self._head, data) as wire:
+        await self._post(self._head, data)
+
+    async def send_for(self, exchange: Exchange, data: bytes) -> None:
+        head = self._head
+        if exchange.headers or exchange.claims:
+            head += self._endpoint.carried(exchange, in_session=True)
+        await self._post(head, data)
+
+    async def _post(self, head: bytes, data: bytes) -> None:
+        async with self._endpoint.origin.send("POST", self._post_to.result(), head, data) as wire:
             if not 200 <= wire.status < 300:
                 raise refusals.fault(wire.status, wire, self._limits.retry_after_s)
 

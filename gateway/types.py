@@ -104,6 +104,14 @@ class Unauthenticated(Exception):
     """No acceptable credential: HTTP 401 with `WWW-Authenticate`."""
 
 
+class NeedsScope(Exception):
+    """The credential was issued without this scope: HTTP 403 with `WWW-Authenticate` (RFC 6750 section 3.1)."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"the token lacks the scope {scope}")
+        self.scope = scope
+
+
 class NotFound(Exception):
     """The route names nothing that this principal may know of: HTTP 404."""
 
@@ -127,7 +135,7 @@ class GatewayCore(Protocol):
         """The principal behind the `credentials` of a request that arrives.
 
         A key that is unknown here may have been made by another process a moment ago, so the database is asked
-        before it is refused. Raises `Unauthenticated`, `TooManyAttempts`, `NotFound`, `Unavailable`.
+        before it is refused. Raises `Unauthenticated`, `NeedsScope`, `TooManyAttempts`, `NotFound`, `Unavailable`.
         """
 
     def principal(self, credentials: Credentials, route: Route, source: str) -> Principal:

@@ -26,6 +26,8 @@ NAVIGATION: Final = (
         {
             "accounts.Membership": "group",
             "accounts.ApiKey": "vpn_key",
+            "gateway.Approval": "link",
+            "oauth2_provider.Application": "apps",
             "accounts.Org": "domain",
             "accounts.User": "person",
         },

@@ -8,6 +8,7 @@ SOON_S: Final = 3
 """Somebody waits for it in front of a page."""
 
 SCHEDULE: Final[dict[str, dict[str, Any]]] = {
+    "forget codes, tokens and clients that are over": {"task": "gateway.authserver.tidy", "schedule": 5 * MINUTE_S},
     "close calls of writers that fell silent": {"task": "audit.reconcile", "schedule": MINUTE_S},
     "refresh upstream credentials": {"task": "upstreams.refresh_credentials", "schedule": 10 * MINUTE_S},
     "tell people to connect again": {"task": "upstreams.send_notices", "schedule": MINUTE_S},

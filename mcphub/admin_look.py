@@ -18,6 +18,7 @@ NAVIGATION: Final = (
             "policies.Grant": "key_vertical",
             "policies.Role": "badge",
             "policies.Replay": "manage_history",
+            "policies.Toolset": "category",
         },
     ),
     ("What happened", {"audit.AuditEvent": "history"}),

@@ -1,8 +1,9 @@
-"""Admin pages of roles, grants, rules and replays."""
+"""Admin pages of roles, grants, rules, replays and toolsets."""
 
 from policies.pages.grant import GrantAdmin
 from policies.pages.replay import ReplayAdmin
 from policies.pages.role import RoleAdmin
 from policies.pages.rule import RuleAdmin
+from policies.pages.toolset import ToolsetAdmin
 
-__all__ = ["GrantAdmin", "ReplayAdmin", "RoleAdmin", "RuleAdmin"]
+__all__ = ["GrantAdmin", "ReplayAdmin", "RoleAdmin", "RuleAdmin", "ToolsetAdmin"]

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_credentials_version'),
-        ('policies', '0001_initial'),
+        ('policies', '0002_toolsets'),
     ]
 
     operations = [

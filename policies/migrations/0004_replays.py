@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_credentials_version'),
-        ('policies', '0002_toolsets'),
+        ('policies', '0003_attribute_mappings'),
     ]
 
     operations = [

@@ -29,5 +29,6 @@ RESERVED: Final = frozenset(
         "sse",
         "static",
         "well-known",
+        "why",
     }
 )

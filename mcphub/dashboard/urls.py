@@ -3,8 +3,10 @@
 from django.urls import include, path
 
 from mcphub.dashboard import views
+from mcphub.dashboard.why import why
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("why/<str:call_id>/", why, name="why"),
     path("", include("mcphub.dashboard.people.urls")),
 ]

@@ -77,8 +77,7 @@ URLS: Final[Mapping[str, Audience]] = {
     "set-password/<str:token>/": EVERYBODY,
     "admin/": IN_ADMIN,
     "admin/search/": IN_ADMIN,
-    "admin/login/": IN_ADMIN,
-    "admin/logout/": EVERYBODY,
+    "admin/logout/": SIGNED_IN,
     "admin/password_change/": IN_ADMIN,
     "admin/password_change/done/": IN_ADMIN,
     "admin/autocomplete/": NOBODY,
@@ -91,7 +90,7 @@ URLS: Final[Mapping[str, Audience]] = {
     "admin/upstreams/definition/<path:object_id>/preview/": HOLDERS[Right.MANAGE_UPSTREAMS],
     "admin/policies/rule/preview/": NOBODY,  # without a form that names an org
     "api/": NOBODY,
-    "api/v1/": SIGNED_IN,
+    "api/v1/": NOBODY,
     "api/v1/openapi.json": EVERYBODY,
     "api/v1/docs": EVERYBODY,
     "api/v1/me": SIGNED_IN,
@@ -99,13 +98,21 @@ URLS: Final[Mapping[str, Audience]] = {
     "api/v1/orgs/<org>": INSIDE,
     "api/v1/orgs/<org>/members": HOLDERS[Right.VIEW_CONFIG],
     "api/v1/orgs/<org>/members/<email>": HOLDERS[Right.VIEW_CONFIG],
-    "api/v1/orgs/<org>/keys": HOLDERS[Right.VIEW_CONFIG],
-    "api/v1/orgs/<org>/keys/<name>": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/keys": HOLDERS[Right.MANAGE_KEYS],
+    "api/v1/orgs/<org>/keys/<name>": HOLDERS[Right.MANAGE_KEYS],
     "api/v1/orgs/<org>/roles": HOLDERS[Right.VIEW_CONFIG],
     "api/v1/orgs/<org>/roles/<name>": HOLDERS[Right.VIEW_CONFIG],
     "api/v1/orgs/<org>/attribute-mappings": HOLDERS[Right.VIEW_CONFIG],
     "api/v1/orgs/<org>/attribute-mappings/preview": NOBODY,  # without claims to look at
     "api/v1/orgs/<org>/attribute-mappings/<name>": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/rules": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/rules/<name>": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/grants": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/grants/<role>/<upstream>": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/explain": NOBODY,  # without a call to explain
+    "why/<str:call_id>/": NOBODY,  # without a call
+    "admin/policies/rule/replay/": NOBODY,  # without a form that names an org
+    "admin/policies/rule/explain/": HOLDERS[Right.VIEW_CONFIG] | {"outsider"},
     "admin/policies/attributemapping/preview/": NOBODY,  # without a form that names an org
     "oauth/applications/": SIGNED_IN,
     "oauth/applications/<uuid:approval_id>/end/": NOBODY,  # without the person's own approval
@@ -117,6 +124,7 @@ URLS: Final[Mapping[str, Audience]] = {
 
 BY_PROTOCOL: Final = frozenset(
     {
+        "admin/login/",
         "auth/start/<slug:name>/",
         "auth/complete/<slug:name>/",
         "oauth/authorize",
@@ -134,6 +142,9 @@ BY_PROTOCOL: Final = frozenset(
 )
 """Asked by programs that prove themselves as a protocol says, or by people on their way in; they hold no row's id."""
 
+OF_NO_ORG: Final = frozenset({"accounts.installation", "oauth2_provider.application"})
+"""Rows of the installation: that they are there is nobody's secret."""
+
 ADMIN: Final[Mapping[str, Pages]] = {
     "accounts.org": Pages(HOLDERS[Right.VIEW_CONFIG], HUB_ADMIN, HOLDERS[Right.MANAGE_ORG], HUB_ADMIN),
     "accounts.user": Pages(HUB_ADMIN, HUB_ADMIN, HUB_ADMIN),
@@ -149,6 +160,7 @@ ADMIN: Final[Mapping[str, Pages]] = {
     "oauth2_provider.application": Pages(HUB_ADMIN, HUB_ADMIN, HUB_ADMIN, HUB_ADMIN),
     "gateway.approval": Pages(HOLDERS[Right.VIEW_CONFIG]),
     "policies.attributemapping": rows_of(Right.MANAGE_MEMBERS),
+    "policies.replay": Pages(HOLDERS[Right.READ_AUDIT], delete=HOLDERS[Right.MANAGE_POLICY]),
     "policies.toolset": rows_of(Right.MANAGE_POLICY),
     "policies.role": rows_of(Right.MANAGE_POLICY),
     "policies.grant": rows_of(Right.MANAGE_POLICY),
@@ -165,6 +177,10 @@ PARAMETERS: Final[Mapping[str, tuple[Callable[[World], Any], str]]] = {
     "email": (lambda world: world.membership.user.email, "nobody@example.org"),
     "keys/name": (lambda world: world.service_key.name, "no-key"),
     "attribute-mappings/name": (lambda world: world.rows["policies.attributemapping"].name, "no-mapping"),
+    "rules/name": (lambda world: world.rows["policies.rule"].name, "no-rule"),
+    "grants/role": (lambda world: world.rows["policies.grant"].role.name, "no-role"),
+    "grants/upstream": (lambda world: world.rows["policies.grant"].upstream.slug, "no-upstream"),
+    "call_id": (lambda world: "0" * 32, "1" * 32),
     "roles/name": (lambda world: world.rows["policies.role"].name, "no-role"),
     "definition/object_id": (lambda world: world.rows["upstreams.definition"].pk, UNKNOWN),
     "approval_id": (lambda world: world.rows["gateway.approval"].pk, UNKNOWN),

@@ -15,7 +15,7 @@ from mcphub.accounts import invitations, services
 from mcphub.accounts.acts import COMMAND_LINE
 from mcphub.accounts.models import ApiKey, Device, Installation, Invitation, Membership, Org, OrgQuota, User
 from mcphub.core.clock import now
-from policies.models import AttributeMapping, Grant, Role, Rule, Toolset
+from policies.models import AttributeMapping, Grant, Replay, Role, Rule, Toolset
 from upstreams.catalogue import store_catalogue
 from upstreams.models import Definition, DefinitionVersion, Upstream
 
@@ -145,6 +145,9 @@ ROWS: Final[Mapping[str, Callable[[Org, User], models.Model]]] = {
     "gateway.approval": _approval,
     "policies.attributemapping": lambda org, _: AttributeMapping.objects.create(
         org=org, name=f"mapping-{org.slug}", claim="groups", values=["x"], roles=["member"]
+    ),
+    "policies.replay": lambda org, _: Replay.objects.create(
+        org=org, title=f"Replay {org.slug}", draft={}, asked_by="somebody"
     ),
     "policies.toolset": lambda org, _: Toolset.objects.create(
         org=org, slug=f"set-{org.slug}", name=f"Set {org.slug}"

@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0004_signed_in_claims'),
+        ('accounts', '0005_declared_rows'),
     ]
 
     operations = [

@@ -14,7 +14,7 @@ def vouch(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0005_declared_rows'),
+        ('accounts', '0006_issuers'),
     ]
 
     operations = [

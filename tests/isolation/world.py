@@ -13,7 +13,7 @@ from audit.models import AuditEvent
 from gateway.authserver.models import Approval
 from mcphub.accounts import invitations, services
 from mcphub.accounts.acts import COMMAND_LINE
-from mcphub.accounts.models import ApiKey, Device, Installation, Invitation, Membership, Org, OrgQuota, User
+from mcphub.accounts.models import ApiKey, Device, Installation, Invitation, Issuer, Membership, Org, OrgQuota, User
 from mcphub.core.clock import now
 from policies.models import AttributeMapping, Grant, Replay, Role, Rule, Toolset
 from upstreams.catalogue import store_catalogue
@@ -134,6 +134,9 @@ ROWS: Final[Mapping[str, Callable[[Org, User], models.Model]]] = {
     "accounts.orgquota": lambda org, _: OrgQuota.objects.create(org=org, members=100),
     "accounts.invitation": lambda org, _: (
         invitations.invite(org, f"i@{org.slug}.org", ["member"], by=COMMAND_LINE).row
+    ),
+    "accounts.issuer": lambda org, _: Issuer.objects.create(
+        org=org, name=f"issuer-{org.slug}", issuer="https://issuer.example", audiences=["hub"], roles=["member"]
     ),
     "accounts.membership": lambda org, user: Membership.objects.get(org=org, user=user),
     "accounts.apikey": lambda org, _: services.create_key(org, f"row-{org.slug}", roles=["viewer"]).row,

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeVar
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.filters import RelatedFieldListFilter
+from django.contrib.admin.utils import get_fields_from_path
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponseRedirect
@@ -121,7 +122,7 @@ class ScopedChoices(RelatedFieldListFilter):
     """A filter over related rows that offers only those which the page itself may show."""
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> list[Any]:
-        visible = model_admin.get_queryset(request).order_by().values(f"{field.name}_id")
+        visible = model_admin.get_queryset(request).order_by().values(self.field_path)
         return [(str(row.pk), str(row)) for row in field.related_model._default_manager.filter(pk__in=visible)]
 
 
@@ -239,9 +240,12 @@ class OrgScopedAdmin(_ScopedFields, ModelAdmin):  # type: ignore[misc]  # unfold
         return (*fixed, "org") if obj is not None and moves and "org" not in fixed else fixed
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
-        relations = {item.name for item in self.model._meta.concrete_fields if item.is_relation}
         found = super().get_list_filter(request)
-        return [(item, ScopedChoices) if item in relations else item for item in found]
+        return [(item, ScopedChoices) if self._leads_to_rows(item) else item for item in found]
+
+    def _leads_to_rows(self, item: Any) -> bool:
+        """Whether a filter is a plain path of fields that ends at another model, however long the path is."""
+        return isinstance(item, str) and get_fields_from_path(self.model, item)[-1].is_relation
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         first = lookup.split("__")[0]

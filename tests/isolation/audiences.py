@@ -77,7 +77,6 @@ URLS: Final[Mapping[str, Audience]] = {
     "set-password/<str:token>/": EVERYBODY,
     "admin/": IN_ADMIN,
     "admin/search/": IN_ADMIN,
-    "admin/logout/": SIGNED_IN,
     "admin/password_change/": IN_ADMIN,
     "admin/password_change/done/": IN_ADMIN,
     "admin/autocomplete/": NOBODY,
@@ -127,6 +126,7 @@ URLS: Final[Mapping[str, Audience]] = {
 BY_PROTOCOL: Final = frozenset(
     {
         "admin/login/",
+        "admin/logout/",
         "auth/start/<slug:name>/",
         "auth/complete/<slug:name>/",
         "oauth/authorize",

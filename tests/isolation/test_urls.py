@@ -13,6 +13,7 @@ from django.test import RequestFactory, override_settings
 from django.test.client import ClientHandler
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from mcphub.accounts.acts import facts
 from tests.isolation import world as worlds
 from tests.isolation.audiences import ADMIN, BY_PROTOCOL, INSIDE, OF_NO_ORG, PARAMETERS, PEOPLE, URLS, Audience, Pages
 from tests.isolation.world import World
@@ -262,12 +263,14 @@ def test_autocomplete_and_search_offer_own_rows_only(world: World, browsers: dic
 def test_actions_touch_no_row_of_another_org(label: str, world: World, browsers: dict[str, str]) -> None:
     page = next(item for model, item in admin.site._registry.items() if model._meta.label_lower == label)
     row = world.rows[label]
-    before = type(row)._base_manager.filter(pk=row.pk).values().get()
+    before = facts(type(row)._base_manager.get(pk=row.pk))
     path = f"/admin/{label.replace('.', '/')}/"
-    for action in [name if isinstance(name, str) else name.__name__ for name in (*page.actions, "delete_selected")]:
+    for action in [
+        name if isinstance(name, str) else name.__name__ for name in (*(page.actions or ()), "delete_selected")
+    ]:
         with transaction.atomic():
             chosen = {"action": action, "_selected_action": [str(row.pk)], "post": "yes"}
             handler(factory.post(path, chosen, HTTP_COOKIE=browsers["outsider"]).environ)
-            after = type(row)._base_manager.filter(pk=row.pk).values().get()
+            after = facts(type(row)._base_manager.get(pk=row.pk))
             transaction.set_rollback(True)
         assert after == before, action

@@ -1,9 +1,11 @@
 """From a public name to an upstream and its own name, within what one route opens to one principal."""
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.catalogue import Entry
 from gateway.snapshot import OrgSnapshot
@@ -24,13 +26,20 @@ Arguments = Callable[[], Mapping[str, Any]]
 class Reach(msgspec.Struct, frozen=True, eq=False):
     """What one request may reach: the org's snapshot, seen by one principal, on one route.
 
-    `only` is the upstream of a single-upstream route, where its own names stand un-prefixed.
+    `only` is the upstream of a single-upstream route, where its own names stand un-prefixed. `others` are the further
+    orgs of a credential for all of a person's: such a reach is listed and described as a whole, but every call is
+    first narrowed to one org (`gateway.union`).
     """
 
     snapshot: OrgSnapshot
     principal: Principal
     client: ClientFacts
     only: UpstreamSpec | None = None
+    others: "tuple[Reach, ...]" = ()
+
+    def each(self) -> "tuple[Reach, ...]":
+        """The reach in every org by itself."""
+        return (replace(self, others=()), *self.others) if self.others else (self,)
 
     @property
     def own_names(self) -> bool:
@@ -39,6 +48,8 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
 
     def specs(self) -> Iterable[UpstreamSpec]:
         """The upstreams of this route."""
+        if self.others:
+            return chain.from_iterable(reach.specs() for reach in self.each())
         return (self.only,) if self.only else self.snapshot.specs.values()
 
     def request(self, target: Target, arguments: Arguments | None = None) -> CallRequest:
@@ -132,6 +143,8 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
 
     def sees(self, spec: UpstreamSpec) -> bool:
         """Whether the principal may know of the upstream: it reads there whatever the name, or sees a definition."""
+        if self.others:
+            return any(spec.id in reach.snapshot.specs and reach.sees(spec) for reach in self.each())
         if self.shows(Target("tool", spec.slug, "*", Risk.READ)):
             return True
         listed = (self.snapshot.catalogue.listed(kind, self.principal.id, spec.id) for kind in KINDS)

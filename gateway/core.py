@@ -131,7 +131,7 @@ class Core:
         snapshot = self._snapshots.orgs.get(principal.org.id)
         if snapshot is None:
             raise NotFound
-        if not principal.others or route.kind != "aggregate":
+        if not principal.others or route.kind != "aggregate" or self._single_upstream:
             return reach(snapshot, principal, route, client, self._single_upstream)
         everyone = (replace(principal, others=()), *principal.others)
         found = [self._reach(each, route, client) for each in everyone if each.org.id in self._snapshots.orgs]

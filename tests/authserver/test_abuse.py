@@ -501,7 +501,7 @@ def test_nothing_else_gets_one(north: Org, ann: User, wrong: str) -> None:
         "client_secret": "guess" if wrong == "secret" else key.plain,
     }
     basic = base64.b64encode(f"{key.row.public_id}:{key.plain}".encode()).decode()
-    more = {"HTTP_AUTHORIZATION": f"Basic {basic}"} if wrong == "both ways" else {}
+    more: Any = {"HTTP_AUTHORIZATION": f"Basic {basic}"} if wrong == "both ways" else {}
     answer = Client(HTTP_HOST="hub.test").post("/oauth/token", urlencode(fields), content_type=FORM, **more)
     assert answer.status_code in (400, 401)
     assert "access_token" not in answer.json()

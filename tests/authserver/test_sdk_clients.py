@@ -16,9 +16,8 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.client.auth import OAuthClientProvider
-from mcp.client.auth.oauth2 import AuthorizationCodeResult
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from playwright.async_api import Page
 
 from tests.authserver.chromium import chromium, let_in, person, sign_in
@@ -247,13 +246,16 @@ async def test_a_command_line_signs_in_and_its_stream_closes_when_the_person_end
         assert answer["state"] == "of-the-command-line"
         fields = {"code": answer["code"], "code_verifier": verifier, "redirect_uri": at.redirect_uri}
         token = post(hub, "token", grant_type="authorization_code", client_id="mcphub-cli", **fields).json()
-        call = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen"}
-        body = {**call, "params": {"notifications": {"toolsListChanged": True}, "_meta": META}}
+        listen = "subscriptions/listen"
+        body = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": listen,
+            "params": {"notifications": {"toolsListChanged": True}, "_meta": META},
+        }
         async with (
             httpx.AsyncClient(trust_env=False, timeout=30) as http,
-            http.stream(
-                "POST", hub.mcp_url, json=body, headers=headers(token["access_token"], call["method"])
-            ) as line,
+            http.stream("POST", hub.mcp_url, json=body, headers=headers(token["access_token"], listen)) as line,
         ):
             assert line.status_code == httpx.codes.OK
             chunks = line.aiter_bytes()

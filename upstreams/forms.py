@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from django import forms
 from django.conf import settings
 
-from mcphub.accounts.admin_base import OneOrgForm
 from mcphub.accounts.models import User
 from mcphub.core.keyring import KeyringError
 from mcphub.core.netguard import parse_allowed
@@ -16,6 +15,7 @@ from upstreams import naming
 from upstreams.addresses import blocked_at, is_never_opened
 from upstreams.formfields import LinesField, SecretPairsField, with_stored
 from upstreams.models import TransportChoice, Upstream
+from upstreams.oauthform import OAuthForm
 from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
 from upstreams.serversfile import host_and_port, pair_fault, url_fault
@@ -24,7 +24,7 @@ from upstreams.variables import BUILT_IN, IN_ARGV, fill, required_names, secrets
 SECRETS: Final = ("headers", "env", "variables")
 
 
-class UpstreamForm(OneOrgForm):
+class UpstreamForm(OAuthForm):
     """An upstream as its operator writes it. Secret values go in and never come out."""
 
     acting: ClassVar[User | None] = None

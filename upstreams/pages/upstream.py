@@ -57,6 +57,19 @@ class UpstreamAdmin(RecordedAdmin):
         ("How it is reached", {"fields": ("transport", "url", "allow_address", "command", "args")}),
         ("What it is given", {"fields": ("secret_headers", "secret_env", "secret_variables")}),
         (
+            "The hub as its OAuth client",
+            {
+                "classes": ("collapse",),
+                "description": "For accounts that are connected by OAuth sign-in.",
+                "fields": (
+                    ("oauth_client_id", "oauth_client_secret"),
+                    ("oauth_issuer", "oauth_scopes"),
+                    ("oauth_grant_type", "oauth_token_endpoint_auth_method"),
+                    ("oauth_private_key", "oauth_signing_algorithm"),
+                ),
+            },
+        ),
+        (
             "How it is used",
             {
                 "classes": ("collapse",),

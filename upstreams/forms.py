@@ -264,7 +264,7 @@ class UpstreamForm(OAuthForm):
         return bool(person and person.is_superuser) and settings.HUB.mode == "standalone"
 
     def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]  # Django's own hook, absent from the stubs
+        super()._post_clean()
         for name in SECRETS:
             if f"secret_{name}" in self.cleaned_data:
                 setattr(self.instance, name, self.cleaned_data[f"secret_{name}"])

@@ -10,10 +10,21 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, U
 from mcphub.accounts.admin_base import OneOrgForm
 from mcphub.core.keyring import KeyringError
 from upstreams.formfields import MASK
+from upstreams.models import CredentialMode
 from upstreams.serversfile import OAUTH_CHOICES, oauth_faults
 
 PREFIX: Final = "oauth_"
 WRITE_ONLY: Final = ("client_secret", "private_key")
+NAMES: Final = (
+    "oauth_client_id",
+    "oauth_client_secret",
+    "oauth_issuer",
+    "oauth_scopes",
+    "oauth_grant_type",
+    "oauth_token_endpoint_auth_method",
+    "oauth_private_key",
+    "oauth_signing_algorithm",
+)
 TEXTS: Final = ("client_id", "issuer", "grant_type", "token_endpoint_auth_method", "signing_algorithm")
 LABELS: Final[Mapping[str, str]] = {
     "": "As the server wants it",
@@ -43,9 +54,7 @@ def text_field(label: str, help_text: str = "", **attributes: str) -> forms.Char
 class OAuthForm(OneOrgForm):
     """Fields `oauth_…`, kept together in one sealed column. Secret ones go in and never come out."""
 
-    oauth_client_id = text_field(
-        "Client id", "Empty: the hub introduces or registers itself where the server takes that."
-    )
+    oauth_client_id = text_field("Client id", "Empty: the hub introduces or registers itself.")
     oauth_client_secret = text_field("Client secret", "A stored one stays hidden; empty the field to remove it.")
     oauth_scopes = text_field("Scopes", "Blanks between. Empty: what the upstream asks for.")
     oauth_issuer = text_field("Issuer", "The authorization server that the client belongs to; it goes to no other.")
@@ -82,6 +91,9 @@ class OAuthForm(OneOrgForm):
         for key in WRITE_ONLY:
             if text := self._secret(cleaned, key):
                 value[key] = text
+        itself = value.get("grant_type") == "client_credentials"
+        if itself and cleaned.get("credential_mode") not in (None, "", CredentialMode.SHARED):
+            self.add_error("oauth_grant_type", "The hub's own access is one account for everybody.")
         for key, fault in oauth_faults(value):
             self.add_error(PREFIX + key, f"{fault[:1].upper()}{fault[1:]}.")
         cleaned["oauth"] = value

@@ -1,4 +1,4 @@
-"""The hub as a client of authorization servers: what operators entered for a domain, and what it registered itself."""
+"""The hub as a client of authorization servers: entered by operators for a domain, or registered by itself."""
 
 import re
 from typing import Any, ClassVar, Final

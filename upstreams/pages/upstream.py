@@ -17,6 +17,7 @@ from mcphub.accounts.models import User
 from upstreams import acts, services
 from upstreams.forms import UpstreamForm
 from upstreams.models import Upstream, UpstreamState
+from upstreams.oauthform import NAMES as OAUTH_FIELDS
 from upstreams.pages.importing import import_page
 from upstreams.pages.recorded import RecordedAdmin, dash
 from upstreams.selectors import config_fault, offered_tools
@@ -61,12 +62,7 @@ class UpstreamAdmin(RecordedAdmin):
             {
                 "classes": ("collapse",),
                 "description": "For accounts that are connected by OAuth sign-in.",
-                "fields": (
-                    ("oauth_client_id", "oauth_client_secret"),
-                    ("oauth_issuer", "oauth_scopes"),
-                    ("oauth_grant_type", "oauth_token_endpoint_auth_method"),
-                    ("oauth_private_key", "oauth_signing_algorithm"),
-                ),
+                "fields": OAUTH_FIELDS,
             },
         ),
         (
@@ -104,7 +100,7 @@ class UpstreamAdmin(RecordedAdmin):
         fieldsets = super().get_fieldsets(request, obj)
         hidden = set() if self._may_allow(request) else {"allow_address"}
         if obj is not None and not self.has_change_permission(request, obj):
-            hidden |= {"secret_headers", "secret_env", "secret_variables", "allow_address"}
+            hidden |= {"secret_headers", "secret_env", "secret_variables", "allow_address", *OAUTH_FIELDS}
         if obj is not None and not self._several_orgs(request):
             hidden.add("org")
         return [

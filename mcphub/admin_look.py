@@ -9,7 +9,12 @@ from django.urls import get_script_prefix
 NAVIGATION: Final = (
     (
         "What we call",
-        {"upstreams.Upstream": "dns", "upstreams.Definition": "build", "upstreams.OAuthRegistration": "passkey"},
+        {
+            "upstreams.Upstream": "dns",
+            "upstreams.Definition": "build",
+            "upstreams.DefinitionVersion": "difference",
+            "upstreams.OAuthRegistration": "passkey",
+        },
     ),
     ("Who may call it", {"policies.Rule": "rule", "policies.Grant": "key_vertical", "policies.Role": "badge"}),
     ("What happened", {"audit.AuditEvent": "history"}),

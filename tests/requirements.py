@@ -179,6 +179,7 @@ DONE: Final = frozenset(
         "U14",
         "A2",
         "A7",
+        "O11",
         "X5",
         "X8",
         "X13",

@@ -3,5 +3,6 @@
 from upstreams.pages.definition import DefinitionAdmin
 from upstreams.pages.oauth_client import OAuthClientAdmin
 from upstreams.pages.upstream import UpstreamAdmin
+from upstreams.pages.version import VersionAdmin
 
-__all__ = ["DefinitionAdmin", "OAuthClientAdmin", "UpstreamAdmin"]
+__all__ = ["DefinitionAdmin", "OAuthClientAdmin", "UpstreamAdmin", "VersionAdmin"]

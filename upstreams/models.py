@@ -1,6 +1,6 @@
 """What we call: upstreams, how they are, and every definition that they ever showed."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
@@ -74,6 +74,17 @@ class RiskChoice(models.TextChoices):
     EXTERNAL = Risk.EXTERNAL.value, "external"
     DESTRUCTIVE = Risk.DESTRUCTIVE.value, "destructive"
     ADMIN = Risk.ADMIN.value, "admin"
+
+
+class ReviewChoice(models.TextChoices):
+    APPROVED = "approved", "approved"
+    NOTED = "noted", "in use, not looked at"
+    HELD = "held", "held back"
+    REFUSED = "refused", "refused"
+
+
+HELD_BACK: Final = (ReviewChoice.HELD, ReviewChoice.REFUSED)
+"""What nobody is shown and nobody can call."""
 
 
 class KindChoice(models.TextChoices):
@@ -257,7 +268,6 @@ class Definition(Versioned):
     name = models.CharField(max_length=1024)
     enabled = models.BooleanField(default=True)
     risk_override = models.CharField(max_length=12, choices=RiskChoice, blank=True, default="")
-    held = models.BooleanField(default=False)
     alias = models.CharField(max_length=naming.MAX_NAME, blank=True, default="", db_default="")
     described_as = models.TextField(max_length=16_000, blank=True, default="", db_default="")
     arguments = models.JSONField(default=dict, blank=True, db_default={})
@@ -280,6 +290,11 @@ class Definition(Versioned):
         """What policy goes by: the operator's word, else the class found in the current version."""
         found = self.current.risk if self.current else Risk.WRITE
         return Risk(self.risk_override or found)
+
+    @property
+    def held(self) -> bool:
+        """Whether the version seen last waits for approval, or was refused."""
+        return self.current is not None and self.current.review in HELD_BACK
 
     @property
     def public_name(self) -> str:
@@ -336,6 +351,8 @@ class DefinitionVersion(Versioned):
     """One text that an upstream gave for a definition. The text never changes: together, the ledger.
 
     `digest` is the SHA-256 (hex) of the canonical text, `body` the JSON as it came first, `risk` the class found.
+    `changes` are what is new against `baseline`, the version that was in use, or suspicious in itself: objects of
+    `kind`, `where`, `detail` (`upstreams.ledger.changes`). `reviewed_by` is the person who approved or refused it.
     """
 
     org_path: ClassVar[str] = "definition__upstream__org"
@@ -346,13 +363,19 @@ class DefinitionVersion(Versioned):
     body = models.TextField()
     risk = models.CharField(max_length=12, choices=RiskChoice)
     first_seen = models.DateTimeField(auto_now_add=True)
+    review = models.CharField(max_length=8, choices=ReviewChoice, default=ReviewChoice.APPROVED, db_index=True)
+    changes = models.JSONField(default=list)
+    baseline = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
+    reviewed_at = models.DateTimeField(null=True)
+    reviewed_by = models.CharField(max_length=254, blank=True)
 
     class Meta:
         ordering = ("-first_seen",)
+        verbose_name = "changed definition"
         constraints = (models.UniqueConstraint(fields=("definition", "digest"), name="one_version_per_digest"),)
 
     def __str__(self) -> str:
-        return f"{self.definition} {self.digest[:12]}"
+        return f"{self.definition}, {self.digest[:12]}"
 
 
 class CatalogueEntry(Versioned):

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db.models import Count, Q
 
 from mcphub.core.keyring import KeyringError
-from upstreams.models import CatalogueEntry, Upstream, UpstreamState
+from upstreams.models import HELD_BACK, CatalogueEntry, Upstream, UpstreamState
 from upstreams.reports import Standing
 from upstreams.risk import Risk
 from upstreams.shaping import Shape, shape_of
@@ -199,7 +199,7 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
             "definition__risk_override",
             "definition__enabled",
             "definition__upstream__enabled",
-            "definition__held",
+            "version__review",
             "definition__alias",
             "definition__described_as",
             "definition__arguments",
@@ -216,10 +216,10 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
             body.encode(),
             Risk(override or risk),
             on and whole_on,
-            held,
+            review in HELD_BACK,
             shape_of(body, *shape),
         )
-        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, held, *shape in entries
+        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, review, *shape in entries
     ]
 
 

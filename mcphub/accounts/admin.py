@@ -32,7 +32,9 @@ class OrgAdmin(OrgScopedAdmin):
     form = OrgForm
     list_display = ("slug", "name", "members", "enabled", "created_at")
     search_fields = ("slug", "name")
-    fields = ("slug", "name", "enabled")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("slug", "name", "enabled") if obj is None else ("slug", "name", "enabled", "definition_changes")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(getattr(request.user, "is_superuser", False))

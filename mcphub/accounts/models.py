@@ -113,15 +113,26 @@ class OrgQuerySet(models.QuerySet["Org"]):
             return super().delete()
 
 
+class DefinitionChanges(models.TextChoices):
+    HOLD = "hold", "Hold back until somebody approves"
+    WARN = "warn", "Use at once, and ask for a look"
+    TRUST = "trust", "Use at once"
+
+
 class Org(models.Model):
     """A tenant. `config_version` rises with every change of what its members may reach, `credentials_version` with
     every change of what the hub presents to upstreams for them.
+
+    `definition_changes` says what happens when an upstream changes a definition that was approved.
     """
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     slug = models.CharField(max_length=32, unique=True)
     name = models.CharField(max_length=120)
     enabled = models.BooleanField(default=True)
+    definition_changes = models.CharField(
+        "changed definitions", max_length=5, choices=DefinitionChanges, default=DefinitionChanges.HOLD
+    )
     config_version = models.BigIntegerField(default=1, editable=False)
     credentials_version = models.BigIntegerField(default=1, db_default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

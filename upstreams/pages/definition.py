@@ -18,7 +18,8 @@ from unfold.decorators import display
 
 from mcphub.accounts.admin_base import actor_of
 from upstreams import naming, services
-from upstreams.models import CatalogueEntry, Definition, KindChoice, RiskChoice
+from upstreams.ledger import diff
+from upstreams.models import CatalogueEntry, Definition, KindChoice, ReviewChoice, RiskChoice
 from upstreams.pages.recorded import RecordedAdmin
 from upstreams.shapeform import DefinitionForm
 from upstreams.shaping import argument_faults
@@ -188,12 +189,17 @@ class DefinitionAdmin(RecordedAdmin):
 
     @admin.display(description="Definition")
     def schema(self, row: Definition) -> SafeString:
-        return render_to_string("admin/upstreams/definition/schema.html", {"text": pretty(body_of(row))})
+        return visible(pretty(body_of(row)))
 
     @admin.display(description="Versions")
     def ledger(self, row: Definition) -> SafeString:
         versions = [
-            {"row": version, "text": pretty(json.loads(version.body)), "current": version.pk == row.current_id}
+            {
+                "row": version,
+                "text": visible(pretty(json.loads(version.body))),
+                "current": version.pk == row.current_id,
+                "looked_into": bool(version.changes) or version.review != ReviewChoice.APPROVED,
+            }
             for version in row.versions.all()[:20]
         ]
         return render_to_string("admin/upstreams/definition/ledger.html", {"versions": versions})
@@ -215,6 +221,11 @@ def body_of(row: Definition) -> dict[str, Any]:
     """The current version as the upstream sent it."""
     found: dict[str, Any] = json.loads(row.current.body) if row.current else {}
     return found
+
+
+def visible(text: str) -> SafeString:
+    """The text as it is, but for hidden characters, which stand there by name."""
+    return render_to_string("admin/upstreams/definition/visible.html", {"runs": list(diff.runs(text, "same"))})
 
 
 def pretty(body: Any) -> str:

@@ -16,7 +16,8 @@ from mcphub.accounts.admin_base import actor_of, orgs_allowing
 from mcphub.accounts.models import User
 from upstreams import acts, services
 from upstreams.forms import UpstreamForm
-from upstreams.models import Upstream, UpstreamState
+from upstreams.ledger.review import OPEN
+from upstreams.models import DefinitionVersion, Upstream, UpstreamState
 from upstreams.oauthform import NAMES as OAUTH_FIELDS
 from upstreams.pages.importing import import_page
 from upstreams.pages.recorded import RecordedAdmin, dash
@@ -219,6 +220,7 @@ class UpstreamAdmin(RecordedAdmin):
                 "definitions_url": definitions_url(row),
                 "may_ask": self.may_ask(request, row),
                 "offered": row.tools_offered,
+                "waiting": DefinitionVersion.objects.filter(definition__upstream=row, review__in=OPEN).count(),
             }
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return response

@@ -28,9 +28,9 @@ opens a stream for one answer, the hub sends plain JSON, so that nothing is left
 _AS_CLIENT: Final = """\
 ## The hub as an OAuth client
 
-The suite's own servers and authorization servers stand behind the hub. Somebody adds each of them as an upstream, calls
-its tool through the hub, and follows the links that they get until the call succeeds or the hub has good reason to stop.
-Below the required scenarios stand those of extensions and of revisions that are no more, which the hub has to pass too.
+The suite's own servers and authorization servers stand behind the hub. Somebody adds each of them as an upstream,
+calls its tool through the hub, and follows the links that they get until the call succeeds or the hub has good reason
+to stop. Some scenarios belong to extensions, or to a revision that is no more; the hub has to pass these too.
 
 | scenario | revision | required | checks |
 |---|---|---|---|

@@ -39,9 +39,9 @@ class Runtime:
     """Started by the server (lifespan, or when it is ready), stopped after the last answer."""
 
     def __init__(self) -> None:
-        self.snapshots: Final = Snapshots()
         self.workers: Final = _workers()
         self.connections: Final = _connections(self.workers)
+        self.snapshots: Final = Snapshots(self.connections.vault)
         self.denials: Final = Denials(writer().record_soon)
         handing = Handing(self.workers)
         self.pipeline: Final = Pipeline(self.connections, writer(), self.denials, settings.HUB.limits, handing)

@@ -13,7 +13,8 @@ from django.conf import settings
 from django.db.models import Count, Q
 
 from mcphub.core.keyring import KeyringError
-from upstreams.models import CatalogueEntry, Upstream, UpstreamState
+from upstreams.credentials.presented import header_of
+from upstreams.models import CatalogueEntry, CredentialMode, Upstream, UpstreamState
 from upstreams.reports import Standing
 from upstreams.risk import Risk
 from upstreams.types import Era, ServerFacts, Transport, UpstreamSpec
@@ -131,7 +132,7 @@ def _spec(row: Upstream) -> UpstreamSpec:
         command=fill(row.command, values),
         args=tuple(fill(part, values) for part in row.args),
         env=_filled(row.env, values),
-        headers=_filled(row.headers, values),
+        headers=_own_headers(row, values),
         sharing=_sharing(row),
         era=cast(Any, row.state.era),
         connect_s=_or(row.connect_s, limits.connect_s),
@@ -144,11 +145,27 @@ def _spec(row: Upstream) -> UpstreamSpec:
         payload_mode=row.payload_mode or "redacted",
         aliases=(row.path_alias,) if row.path_alias else (),
         withheld=frozenset(name for name, switch in SWITCH_OF.items() if not getattr(row, switch)),
+        credential_mode=cast(Any, row.credential_mode),
+        credential_kind=cast(Any, row.credential_kind),
+        key_header=row.key_header,
+        key_format=row.key_format,
     )
 
 
 def _sharing(row: Upstream) -> Any:
+    """A connection is never shared where each person has an account, whatever the row says."""
+    if row.credential_mode == CredentialMode.PER_USER and row.sharing in ("", "shared"):
+        return "per-user"
     return row.sharing or ("shared" if row.is_stdio else "per-user")
+
+
+def _own_headers(row: Upstream, values: Mapping[str, str]) -> dict[str, str]:
+    """The operator's headers without the one that a credential fills: nothing else ever stands in for it."""
+    headers = _filled(row.headers, values)
+    if row.credential_mode == CredentialMode.NONE:
+        return headers
+    filled = header_of(row.credential_kind, row.key_header)
+    return {name: value for name, value in headers.items() if name.lower() != filled}
 
 
 def _filled(pairs: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:

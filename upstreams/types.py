@@ -13,6 +13,9 @@ Transport = Literal["auto", "http", "sse", "stdio", "agent"]
 Sharing = Literal["shared", "per-user", "per-session"]
 
 MODERN: Final = "2026-07-28"
+BETWEEN: Final = "|"
+"""Between principal and session in the sharing scope of a connection that is one session's and one account's."""
+
 HANDSHAKE_REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 
 
@@ -23,6 +26,8 @@ class UpstreamSpec:
     `era` is what a probe found ("" = not probed yet, "both" = modern, and sessions too); times are seconds.
     `revision` changes whenever anything changes that a running connection would have to be made anew for.
     `withheld` are client capabilities (sampling, elicitation, roots) that this upstream is never offered.
+    `credential_mode` says whose account calls run under, `credential_kind` how it was connected; an API key goes into
+    the header (of a command: the variable) `key_header`, in place of `{key}` in `key_format`.
     """
 
     id: str
@@ -48,6 +53,21 @@ class UpstreamSpec:
     payload_mode: str = "redacted"
     name: str = ""
     withheld: frozenset[str] = frozenset()
+    credential_mode: Literal["none", "shared", "per-user"] = "none"
+    credential_kind: Literal["api-key", "oauth"] = "api-key"
+    key_header: str = "Authorization"
+    key_format: str = "Bearer {key}"
+
+    def account_of(self, holder: str) -> str | None:
+        """Whose credential the connection of this sharing scope presents: a principal's, "" for the shared one.
+
+        None: no account's, which is so as well for the hub's own questions where everybody has their own.
+        """
+        if self.credential_mode == "none":
+            return None
+        if self.credential_mode == "shared":
+            return ""
+        return holder.partition(BETWEEN)[0] or None
 
 
 class ClientFacts(msgspec.Struct, frozen=True):

@@ -16,7 +16,9 @@ from mcphub.core.clock import now
 from upstreams.catalogue import forget_holder
 from upstreams.credentials import seams
 from upstreams.credentials.models import SHARED, Credential
+from upstreams.credentials.presented import place_of
 from upstreams.models import Upstream
+from upstreams.selectors import spec_of
 
 USED_EVERY: Final = timedelta(minutes=1)
 PROBLEM_CHARS: Final = 300
@@ -47,7 +49,8 @@ def store(
 ) -> Credential:
     """A person connected: keep this, in place of what was there. The credential as it is now.
 
-    Raises `Occupied` when the shared slot holds what somebody else connected, unless `take_over` is said.
+    Raises `Occupied` when the shared slot holds what somebody else connected, unless `take_over` is said, and
+    `selectors.Unusable` when the upstream is not usable as it is configured.
     """
     rows = Credential.objects.select_for_update()
     row = rows.filter(upstream=upstream, holder=holder).first()
@@ -56,6 +59,7 @@ def store(
         raise Occupied(row.connected_by)
     before = facts_of(row) if row is not None else None
     row = row or Credential(upstream=upstream, holder=holder)
+    row.place = place_of(spec_of(upstream))
     moment = now()
     row.secret = dict(secret)
     row.state, row.problem = Credential.State.CONNECTED, ""
@@ -95,10 +99,16 @@ def purge(credential_id: Any, problem: str, *, version: int | None = None) -> bo
     return True
 
 
-def refused(credential_id: Any, version: int, problem: str) -> None:
-    """The upstream did not take a credential that cannot be renewed: its holder has to connect anew."""
-    rows = Credential.objects.filter(pk=credential_id, version=version)
-    rows.update(state=Credential.State.NEEDS_CONNECTION, problem=problem[:PROBLEM_CHARS])
+def doubt(credential_id: Any, version: int, problem: str) -> None:
+    """The upstream did not take a credential that is kept all the same."""
+    rows = Credential.objects.filter(pk=credential_id, version=version, state=Credential.State.CONNECTED)
+    rows.update(state=Credential.State.FAILING, problem=problem[:PROBLEM_CHARS])
+
+
+def trust(credential_id: Any, version: int) -> None:
+    """The upstream takes it again."""
+    rows = Credential.objects.filter(pk=credential_id, version=version, state=Credential.State.FAILING)
+    rows.update(state=Credential.State.CONNECTED, problem="")
 
 
 def end_holder(org_id: str, holder: str, by: Actor) -> None:

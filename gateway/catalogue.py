@@ -44,6 +44,7 @@ class Catalogue:
     def __init__(self, entries: Iterable[Entry], listed: frozenset[tuple[str, str]] = frozenset()) -> None:
         self.mirrors = False
         self._listed = listed
+        self._listed_holders: Final = frozenset(holder for _, holder in listed)
         shared: list[Entry] = []
         personal: dict[str, list[Entry]] = {}
         for entry in entries:
@@ -54,7 +55,7 @@ class Catalogue:
 
     def has_personal(self, holder: str) -> bool:
         """Whether this principal has entries of its own."""
-        return holder in self._personal or any(each == holder for _, each in self._listed)
+        return holder in self._personal or holder in self._listed_holders
 
     def public(self, kind: Kind, name: str, holder: str) -> Entry | None:
         """The entry with this public name."""

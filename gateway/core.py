@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -151,7 +151,7 @@ class Core:
             opened,
             page_size=settings.HUB.limits.page_size,
             ttl_ms=LIVE_TTL_MS if request.method == "resources/list" else LIST_TTL_MS,
-            absent=self._absent(opened),
+            notes=self._notes(opened),
         )
         if isinstance(found, RpcError):
             reply.error(found)
@@ -169,17 +169,28 @@ class Core:
         record = self._snapshots.keys.get(principal.credential)
         return record.principal if record is not None else principal
 
-    def _absent(self, opened: Reach) -> list[str]:
-        """Slugs of upstreams that do not answer now, as far as the principal may know of them."""
+    def _notes(self, opened: Reach) -> dict[str, Any]:
+        """What a list says beside itself: upstreams that do not answer now, and those that want an account first.
+
+        Both as far as the principal may know of them.
+        """
         failing = [spec for spec in opened.specs() if self._connections.is_failing(spec.id)]
-        return sorted(spec.slug for spec in failing if opened.sees(spec))
+        notes: dict[str, Any] = {}
+        if absent := sorted(spec.slug for spec in failing if opened.sees(spec)):
+            notes["mcphub/absent"] = absent
+        if missing := self._pipeline.connecting.unconnected(opened):
+            notes["mcphub/connect"] = missing
+        return notes
+
+    def _described(self, opened: Reach) -> dict[str, Any]:
+        return described(opened, self._connections.facts, self._pipeline.connecting.unconnected(opened))
 
     def _greet(self, request: Request, reply: Reply, opened: Reach) -> None:
-        said = described(opened, self._connections.facts)
+        said = self._described(opened)
         reply.result(encode({"protocolVersion": request.revision, **said}))
 
     def _discover(self, request: Request, reply: Reply, opened: Reach) -> None:
-        said = described(opened, self._connections.facts)
+        said = self._described(opened)
         info = said.pop("serverInfo")
         reply.result(
             encode(

@@ -49,6 +49,7 @@ class Runtime:
         config = EdgeConfig.of(settings.HUB, settings.START.script_name)
         self.edge_app: Final = EdgeApp(self.core, config, self.workers)
         self.core.news.sessions = self.edge_app.sessions
+        self.pipeline.pages.push = self.edge_app.sessions.push
         self.connections.on_notice = self._noticed
         self.connections.on_return = self.core.news.upstream_returned
         self.connections.on_catalogue_changed = self.core.resources.outdated

@@ -227,8 +227,10 @@ class Snapshots:
 
 @dataclass(frozen=True, slots=True)
 class _Changed:
-    """What differs from what is known: all orgs with the changed ones loaded anew (None when none has changed), and of
-    each org whose credentials changed their version and what they are now.
+    """What differs from what is known.
+
+    `orgs` are all orgs with the changed ones loaded anew (None when none has changed), `credentials` of each org
+    whose credentials changed their version and what they are now.
     """
 
     orgs: Mapping[str, OrgSnapshot] | None

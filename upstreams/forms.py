@@ -13,6 +13,7 @@ from mcphub.accounts.models import User
 from mcphub.core.keyring import KeyringError
 from mcphub.core.netguard import parse_allowed
 from upstreams import naming
+from upstreams.accountform import account_faults
 from upstreams.addresses import blocked_at, is_never_opened
 from upstreams.formfields import LinesField, SecretPairsField, with_stored
 from upstreams.models import TransportChoice, Upstream
@@ -69,6 +70,11 @@ class UpstreamForm(OneOrgForm):
             "url",
             "command",
             "args",
+            "credential_mode",
+            "credential_kind",
+            "key_header",
+            "key_format",
+            "key_help",
             "sharing",
             "trusted",
             "may_elicit",
@@ -87,6 +93,11 @@ class UpstreamForm(OneOrgForm):
             "url": "URL",
             "args": "Arguments",
             "sharing": "Connections",
+            "credential_mode": "Whose account",
+            "credential_kind": "Connected by",
+            "key_header": "The key goes into",
+            "key_format": "written as",
+            "key_help": "Where people find their key",
             "may_elicit": "May ask people for input",
             "may_sample": "May ask clients for a model's answer",
             "may_list_roots": "May ask clients for their folders",
@@ -101,6 +112,10 @@ class UpstreamForm(OneOrgForm):
         }
         help_texts: ClassVar[dict[str, str]] = {
             "slug": "Stands before its tools: <code>slug__tool</code>.",
+            "credential_mode": "Whoever needs an account connects it under “My connections”. While it is missing, "
+            "calls say so; nothing else ever stands in for it.",
+            "key_header": "A header; for a command, a variable of its environment.",
+            "key_format": "<code>{key}</code> stands for the key.",
             "sharing": "On a connection for everybody a server of the handshake era can ask nobody anything.",
             "trusted": "Believe its annotations, also where they make a tool look less dangerous.",
         }
@@ -132,6 +147,7 @@ class UpstreamForm(OneOrgForm):
         self._check_slug_is_free(cleaned)
         self._check_transport(cleaned)
         self._merge_secrets(cleaned)
+        self._check_account(cleaned)
         self._check_times(cleaned)
         self._check_allowed(cleaned)
         if "secret_variables" in cleaned and self._variables_are_defined(cleaned):
@@ -192,6 +208,10 @@ class UpstreamForm(OneOrgForm):
         except KeyringError:
             return {}
         return stored
+
+    def _check_account(self, cleaned: Mapping[str, Any]) -> None:
+        for field, fault in account_faults(cleaned):
+            self.add_error(field, fault)
 
     def _check_times(self, cleaned: Mapping[str, Any]) -> None:
         for name in ("connect_s", "call_s", "call_hard_s"):

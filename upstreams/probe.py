@@ -23,7 +23,8 @@ from msgspec.structs import replace
 
 from mcphub.core.limits import Limits
 from upstreams.connection import LiveLink
-from upstreams.credentials.vault import Presenter, Use, Vault
+from upstreams.credentials.presented import Presenter
+from upstreams.credentials.vault import StoredPresenter, Use, Vault
 from upstreams.errors import Lost, ProtocolFault, TimedOut, Unreachable, UpstreamError, UpstreamFailed
 from upstreams.reports import Listing
 from upstreams.runners.base import Command, Runner
@@ -55,7 +56,7 @@ class Means:
     def presenter(self, spec: UpstreamSpec, holder: str) -> Presenter | None:
         """What the connection of this sharing scope presents; None where it is nobody's account."""
         account = spec.account_of(holder)
-        return None if account is None else Presenter(self.vault, Use(spec, account))
+        return None if account is None else StoredPresenter(self.vault, Use(spec, account))
 
 
 class Reach:

@@ -2,6 +2,13 @@
 
 from django.urls import path
 
-from mcphub.dashboard import views
+from mcphub.dashboard import connect, views
 
-urlpatterns = [path("", views.home, name="home")]
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("connect/", connect.home, name="connect"),
+    path("connect/link/<str:token>/", connect.link_page, name="connect-link"),
+    path("connect/<uuid:upstream_id>/", connect.upstream_page, name="connect-upstream"),
+    path("connect/<uuid:upstream_id>/key/", connect.paste_key, name="connect-key"),
+    path("connect/<uuid:upstream_id>/disconnect/", connect.disconnect, name="disconnect"),
+]

@@ -4,9 +4,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
+from upstreams.errors import NeedsConnection
 from upstreams.transports.origin import header_lines
 from upstreams.types import UpstreamSpec
 
@@ -35,6 +36,22 @@ class Presented:
     def lasts(self, now: float) -> bool:
         """Whether it need not be renewed first."""
         return self.until is None or now < self.until - MARGIN_S
+
+
+class Presenter(Protocol):
+    """What one link presents, exchange by exchange."""
+
+    async def present(self) -> Presented:
+        """From memory in the usual case. Raises `NeedsConnection`, `Unreachable`."""
+
+    async def instead_of(self, refused: Presented) -> Presented:
+        """Another one in place of what the upstream refused, once. Raises `NeedsConnection`, `Unreachable`."""
+
+    async def refused(self, again: Presented) -> NeedsConnection:
+        """Take note that the upstream does not take that one either; what its caller is told."""
+
+    async def accepted(self) -> None:
+        """Take note that the upstream takes what it had refused before."""
 
 
 def header_of(spec_kind: str, key_header: str) -> str:

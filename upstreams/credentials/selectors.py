@@ -14,8 +14,9 @@ USABLE: Final = frozenset({Credential.State.CONNECTED.value, Credential.State.EX
 """States in which a credential that has a secret is worth a try: an expired one may be renewed."""
 
 COLUMNS: Final = (
-    "pk", "upstream__org_id", "upstream_id", "holder", "version", "state", "problem", "place", "connected_at", "expires_at"
-)  # fmt: skip
+    *("pk", "upstream__org_id", "upstream_id", "holder", "version", "state", "problem", "place"),
+    *("connected_at", "expires_at"),
+)
 
 
 @dataclass(frozen=True, slots=True)

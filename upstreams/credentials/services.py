@@ -22,6 +22,7 @@ from upstreams.selectors import spec_of
 
 USED_EVERY: Final = timedelta(minutes=1)
 PROBLEM_CHARS: Final = 300
+HUB: Final = Actor("hub")
 
 
 class Occupied(Exception):
@@ -95,7 +96,7 @@ def purge(credential_id: Any, problem: str, *, version: int | None = None) -> bo
     row.state, row.problem = Credential.State.NEEDS_CONNECTION, problem[:PROBLEM_CHARS]
     row.expires_at = None
     row.save()
-    _record(Actor("hub"), row, "purge", before, facts_of(row))
+    _record(HUB, row, "purge", before, facts_of(row))
     return True
 
 
@@ -111,11 +112,20 @@ def trust(credential_id: Any, version: int) -> None:
     rows.update(state=Credential.State.CONNECTED, problem="")
 
 
-def end_holder(org_id: str, holder: str, by: Actor) -> None:
-    """Forget everything of one principal in an org: the membership or the key has ended."""
+def end_member(org_id: str, user_id: str) -> None:
+    """Forget everything of a person in an org: their membership has ended."""
+    _end_holder(org_id, f"user:{user_id}")
+
+
+def end_service_key(org_id: str, key_id: str) -> None:
+    """Forget everything of a service key: it was revoked."""
+    _end_holder(org_id, f"key:{key_id}")
+
+
+def _end_holder(org_id: str, holder: str) -> None:
     rows = Credential.objects.for_org(org_id).filter(holder=holder).select_related("upstream__org")
     for row in rows.select_for_update(of=("self",)):
-        disconnect(row, by=by)
+        disconnect(row, by=HUB)
 
 
 def touch(credential_id: Any) -> None:

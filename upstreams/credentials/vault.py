@@ -247,8 +247,8 @@ def missing(use: Use, problem: str = "") -> NeedsConnection:
     return NeedsConnection(f"{about.rstrip('.')}.")
 
 
-class Presenter:
-    """What one link presents: its holder's credential as it is at each exchange."""
+class StoredPresenter:
+    """See `Presenter`: its holder's credential as it is at each exchange."""
 
     __slots__ = ("_use", "_vault")
 

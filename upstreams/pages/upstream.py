@@ -57,6 +57,10 @@ class UpstreamAdmin(RecordedAdmin):
         ("How it is reached", {"fields": ("transport", "url", "allow_address", "command", "args")}),
         ("What it is given", {"fields": ("secret_headers", "secret_env", "secret_variables")}),
         (
+            "Whose account calls run under",
+            {"fields": (("credential_mode", "credential_kind"), ("key_header", "key_format"), "key_help")},
+        ),
+        (
             "How it is used",
             {
                 "classes": ("collapse",),

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from mcphub.core import aio
 from mcphub.core.limits import Limits
-from upstreams.credentials.vault import Presenter
+from upstreams.credentials.presented import Presenter
 from upstreams.discovery import read_tools
 from upstreams.errors import (
     EgressRefused,

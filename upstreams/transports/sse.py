@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from mcphub.core import aio
 from mcphub.core.limits import Limits
-from upstreams.credentials.vault import Presenter
+from upstreams.credentials.presented import Presenter
 from upstreams.errors import EgressRefused, Lost, NeedsConnection, ProtocolFault, UpstreamError
 from upstreams.transports import refusals
 from upstreams.transports.base import Watcher

@@ -84,7 +84,7 @@ class Connecting:
 
 def connect_url() -> str:
     """The page with everybody's own connections."""
-    return absolute(reverse("connect"))
+    return absolute(reverse("connections"))
 
 
 def message(spec: UpstreamSpec, error: UpstreamError) -> str:

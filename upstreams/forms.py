@@ -123,6 +123,8 @@ class UpstreamForm(OneOrgForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.unreadable = False
+        for name in ("credential_mode", "credential_kind"):
+            self.fields[name].required = False
         for name in SECRETS:
             self._show_names(name)
 
@@ -141,6 +143,12 @@ class UpstreamForm(OneOrgForm):
         if fault := naming.slug_fault(slug):
             raise forms.ValidationError(fault)
         return slug
+
+    def clean_credential_mode(self) -> str:
+        return str(self.cleaned_data["credential_mode"] or self.instance.credential_mode)
+
+    def clean_credential_kind(self) -> str:
+        return str(self.cleaned_data["credential_kind"] or self.instance.credential_kind)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()

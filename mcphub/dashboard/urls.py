@@ -6,7 +6,7 @@ from mcphub.dashboard import connect, views
 
 urlpatterns = [
     path("", views.home, name="home"),
-    path("connect/", connect.home, name="connect"),
+    path("connect/", connect.home, name="connections"),
     path("connect/link/<str:token>/", connect.link_page, name="connect-link"),
     path("connect/<uuid:upstream_id>/", connect.upstream_page, name="connect-upstream"),
     path("connect/<uuid:upstream_id>/key/", connect.paste_key, name="connect-key"),

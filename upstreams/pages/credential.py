@@ -29,7 +29,7 @@ class CredentialAdmin(OrgScopedAdmin):
         "connected_by",
         "connected_at",
         "last_used",
-        "trouble",
+        "wrong",
     )
     list_filter = ("state", "upstream")
     list_select_related = ("upstream__org",)

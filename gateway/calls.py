@@ -11,7 +11,8 @@ from gateway.failures import unknown
 from gateway.router import Reach, target_of
 from gateway.uris import is_normal
 from gateway.views import APP_SCHEME, app_of
-from policies.types import Kind, Risk, Target
+from policies.engine import set_by_operator
+from policies.types import Decision, Kind, Risk, Target
 from upstreams.errors import RpcError
 from upstreams.types import UpstreamSpec
 
@@ -30,7 +31,10 @@ class Refused(Exception):
 
 
 class Call(msgspec.Struct, frozen=True, eq=False):
-    """One call, ready to be decided: `arguments` is the one frozen object that everything downstream uses."""
+    """One call, ready to be decided: `arguments` is the one frozen object that everything downstream uses.
+
+    `refused` names an argument that the client gave and may not choose.
+    """
 
     method: str
     target: Target
@@ -40,6 +44,7 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     shown_as: str = ""
     resend: bool = False
     cacheable: bool = False
+    refused: str = ""
 
 
 def check_spelling(members: Mapping[str, Any]) -> None:
@@ -83,11 +88,17 @@ def tools_call(params: Mapping[str, Any], reach: Reach) -> Call:
     entry = reach.find("tool", name)
     if entry is None:
         raise Refused(unknown("tool", name))
+    shape, refused = entry.shape, ""
+    if shape is not None:
+        refused = shape.refused(arguments)
+        arguments = arguments if refused else shape.filled(arguments)
     if _have_twins(arguments) and reach.is_visible(entry):  # visibility is a whole question to policy, 10 µs
         _check_twins(arguments, entry.body)
+    if shape is not None and not refused:
+        arguments = {**arguments, **shape.fixed}
     spec = reach.snapshot.specs[entry.upstream_id]
     own = {**params, "name": entry.name}
-    if "arguments" in params:
+    if "arguments" in params or arguments:
         own["arguments"] = arguments
     return Call(
         "tools/call",
@@ -97,7 +108,15 @@ def tools_call(params: Mapping[str, Any], reach: Reach) -> Call:
         arguments,
         shown_as=name,
         resend=entry.name in spec.idempotent,
+        refused=refused,
     )
+
+
+def decision_on(call: Call, reach: Reach) -> Decision:
+    """What policy says to the call; an argument that the client may not choose closes it before any rule."""
+    if call.refused:
+        return reach.closed(call.target) or set_by_operator(call.refused)
+    return reach.decide(call.target, lambda: call.arguments)
 
 
 def prompts_get(params: Mapping[str, Any], reach: Reach) -> Call:

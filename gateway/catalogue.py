@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from policies.types import Kind, Risk
+from upstreams.shaping import Shape
 
 MIRRORED: Final = b'"x-mcp-header"'
 
@@ -14,7 +15,9 @@ MIRRORED: Final = b'"x-mcp-header"'
 class Entry:
     """One definition that may be called: `name` is the upstream's own (for resources the URI, for
     templates the URI template), `public` what it is called on aggregates, `body` its JSON text as the
-    upstream sent it. `holder` is "" or the principal whose credential showed it.
+    operator shows it. `called` is what it is called among its upstream's own names, where that is not `name`,
+    and `former` what it would be called on aggregates but for that: calls under its old names go on to work.
+    `holder` is "" or the principal whose credential showed it; `shape` is there where an operator changes arguments.
     """
 
     kind: Kind
@@ -25,6 +28,14 @@ class Entry:
     body: bytes
     risk: Risk
     holder: str = ""
+    called: str = ""
+    former: str = ""
+    shape: Shape | None = None
+
+    @property
+    def own(self) -> str:
+        """What it is called where its upstream's names stand un-prefixed."""
+        return self.called or self.name
 
     @property
     def mirrors(self) -> bool:
@@ -63,7 +74,7 @@ class Catalogue:
         return (own and own.public.get((kind, name))) or self._to(holder, self._shared.public.get((kind, name)))
 
     def own(self, upstream_id: str, kind: Kind, name: str, holder: str) -> Entry | None:
-        """The entry that this upstream calls `name`."""
+        """The entry that this upstream itself calls `name`."""
         own = self._personal.get(holder)
         key = (upstream_id, kind, name)
         return (own and own.own.get(key)) or self._to(holder, self._shared.own.get(key))
@@ -74,8 +85,15 @@ class Catalogue:
             return entry
         return None
 
+    def called(self, upstream_id: str, kind: Kind, name: str, holder: str) -> Entry | None:
+        """The entry of this upstream that clients are listed as `name`, or that the upstream calls so."""
+        own = self._personal.get(holder)
+        key = (upstream_id, kind, name)
+        renamed = (own and own.renamed.get(key)) or self._shared.renamed.get(key)
+        return renamed or self.own(upstream_id, kind, name, holder)
+
     def bare(self, kind: Kind, name: str, holder: str) -> Sequence[Entry]:
-        """Every entry called `name` by its own upstream, over all upstreams."""
+        """Every entry called `name` by its own upstream or an alias, over all upstreams."""
         own = self._personal.get(holder)
         shared = self._for(holder, self._shared.bare.get((kind, name), ()))
         return (*shared, *(own.bare.get((kind, name), ()) if own else ()))
@@ -108,15 +126,22 @@ def _offered(shared: Iterable[Entry], personal: Mapping[str, Sequence[Entry]]) -
 class _Index:
     def __init__(self, entries: Sequence[Entry]) -> None:
         self.public: Final[Mapping[tuple[Kind, str], Entry]] = MappingProxyType(
-            {(entry.kind, entry.public): entry for entry in reversed(entries)}
+            {
+                **{(entry.kind, entry.former): entry for entry in entries if entry.former},
+                **{(entry.kind, entry.public): entry for entry in reversed(entries)},
+            }
         )
         self.own: Final[Mapping[tuple[str, Kind, str], Entry]] = MappingProxyType(
             {(entry.upstream_id, entry.kind, entry.name): entry for entry in entries}
         )
+        self.renamed: Final[Mapping[tuple[str, Kind, str], Entry]] = MappingProxyType(
+            {(entry.upstream_id, entry.kind, entry.called): entry for entry in entries if entry.called}
+        )
         bare: dict[tuple[Kind, str], list[Entry]] = {}
         kinds: dict[Kind, list[Entry]] = {}
         for entry in sorted(entries, key=_by_public):
-            bare.setdefault((entry.kind, entry.name), []).append(entry)
+            for name in {entry.own, entry.name}:
+                bare.setdefault((entry.kind, name), []).append(entry)
             kinds.setdefault(entry.kind, []).append(entry)
         self.bare: Final = bare
         self.kinds: Final = kinds

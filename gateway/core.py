@@ -1,7 +1,6 @@
 """The core behind the edge: who asks, what the route opens, and which part answers the method."""
 
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -11,20 +10,18 @@ from gateway import lists
 from gateway.errors import METHOD_NOT_FOUND, TooManyAttempts
 from gateway.facts import described
 from gateway.guesses import Guesses
+from gateway.keys import KeyProver
 from gateway.mirrored import check_mirrored
 from gateway.news import News
 from gateway.pipeline import Pipeline
+from gateway.proofs import Prover, Provers
 from gateway.readers import READERS
 from gateway.relay import SERVER_INFO, encode
 from gateway.resources import LiveResources
 from gateway.router import Reach, reach
-from gateway.sessions import LiveSession
 from gateway.snapshot import Snapshots
 from gateway.subscriptions import LIST_OF, digest
 from gateway.types import Credentials, NotFound, Notification, Reply, Request, Route, Unauthenticated
-from mcphub.accounts.selectors import KeyRecord, touch_key
-from mcphub.accounts.services import rehash_key
-from mcphub.core import aio, clock, tokens
 from mcphub.core.principal import Principal
 from upstreams.connection import ROOTS_CHANGED
 from upstreams.connections import Connections
@@ -33,16 +30,18 @@ from upstreams.types import MODERN, ClientFacts
 
 LIST_TTL_MS: Final = 60_000
 LIVE_TTL_MS: Final = 2_000
-TOUCH_EVERY_S: Final = 60
 LISTEN: Final = "subscriptions/listen"
 SET_LEVEL: Final = "logging/setLevel"
+NO_HEADERS: Final[Mapping[str, str]] = {}
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 
 
 class Core:
     """Implements `gateway.types.GatewayCore` over one process's snapshot, connections and audit writer."""
 
-    def __init__(self, snapshots: Snapshots, connections: Connections, pipeline: Pipeline) -> None:
+    def __init__(
+        self, snapshots: Snapshots, connections: Connections, pipeline: Pipeline, provers: Sequence[Prover] = ()
+    ) -> None:
         self._snapshots = snapshots
         self._connections = connections
         self._pipeline = pipeline
@@ -55,8 +54,8 @@ class Core:
             "logging/setLevel": self.news.set_level,
             "resources/list": self._list_resources,
         }
-        self._touched: dict[str, float] = {}
-        self._guesses = Guesses(settings.HUB.limits)
+        self.provers: Final = Provers(KeyProver(snapshots), provers)
+        self.guesses: Final = Guesses(settings.HUB.limits)
         self._no_auth = settings.START.no_auth
         self._single_upstream = settings.START.single_upstream
 
@@ -71,35 +70,37 @@ class Core:
         except Unauthenticated:
             if not credentials.secret:
                 raise
-        if wait_s := self._guesses.failed(source):
+        prover = self.provers.of(credentials.secret)
+        if prover.is_guess(credentials.secret):
+            self._count_failure(source)
+            await prover.look(credentials.secret)
+            return self.principal(credentials, route, source)
+        await prover.look(credentials.secret)
+        try:
+            return self.principal(credentials, route, source)
+        except Unauthenticated:
+            self._count_failure(source)
+            raise
+
+    def _count_failure(self, source: str) -> None:
+        if wait_s := self.guesses.failed(source):
             raise TooManyAttempts(wait_s)
-        await self._snapshots.look()
-        return self.principal(credentials, route, source)
 
     def principal(self, credentials: Credentials, route: Route, source: str) -> Principal:
         """See `GatewayCore.principal`."""
-        principal = self._principal(credentials, source)
-        if route.org and route.org != principal.org.slug:
-            raise NotFound
-        return principal
-
-    def _principal(self, credentials: Credentials, source: str) -> Principal:
         if self._no_auth and credentials.scheme == "none":
-            return self._open_principal()
-        record = self._snapshots.proven.find(credentials.secret) or self._prove(credentials.secret)
-        if record is None or (record.expires_at is not None and record.expires_at <= time.time()):
-            raise Unauthenticated
-        self._touch(record, credentials.secret, source)
-        return record.principal
+            principal = self._open_principal()
+            if route.org and route.org != principal.org.slug:
+                raise NotFound
+            return principal
+        return self.provers.prove(credentials.secret, source).on(route)
 
-    def _prove(self, secret: str) -> KeyRecord | None:
-        """The record of this key, found by its id and compared in constant time."""
-        for public_id in tokens.public_ids_of(secret):
-            record = self._snapshots.keys.get(public_id)
-            if record is not None and tokens.matches(secret, record.digest, record.digest_key_id):
-                self._snapshots.proven.keep(secret, record)
-                return record
-        return None
+    def carried(self, org_id: str, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
+        """See `GatewayCore.carried`."""
+        snapshot = self._snapshots.orgs.get(org_id)
+        if snapshot is None or not snapshot.forwardable:
+            return NO_HEADERS
+        return {name: headers[raw].decode("latin-1") for raw, name in snapshot.forwardable.items() if raw in headers}
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """See `GatewayCore.handle`."""
@@ -122,17 +123,11 @@ class Core:
         return reach(snapshot, principal, route, client, self._single_upstream)
 
     def _reach_now(self, principal: Principal, route: Route, client: ClientFacts) -> Reach:
-        return self._reach(self._now(principal), route, client)
+        return self._reach(self.provers.now(principal), route, client)
 
-    def _again(self, request: Request) -> Reach:
-        """What `request` may reach by now, a wait later. Raises `NotFound` when its key has ended."""
-        principal = request.principal
-        if principal.credential:
-            record = self._snapshots.keys.get(principal.credential)
-            if record is None or (record.expires_at is not None and record.expires_at <= time.time()):
-                raise NotFound
-            principal = record.principal
-        return self._reach(principal, request.route, request.client)
+    async def _again(self, request: Request) -> Reach:
+        """What `request` may reach by now, a wait later. Raises `NotFound` when its credential has ended."""
+        return self._reach(await self.provers.again(request.principal), request.route, request.client)
 
     async def notified(self, note: Notification) -> None:
         """See `GatewayCore.notified`. Cancellation is the edge's; of the rest only changed roots concern anybody."""
@@ -163,11 +158,6 @@ class Core:
             self.news.lists.listed(request.session.id, name, seen)
             if self.news.sessions is not None:
                 self.news.sessions.listed(request.session.id, name, seen)
-
-    def _now(self, principal: Principal) -> Principal:
-        """The principal as the snapshot has it now: roles may have changed since the stream was opened."""
-        record = self._snapshots.keys.get(principal.credential)
-        return record.principal if record is not None else principal
 
     def _notes(self, opened: Reach) -> dict[str, Any]:
         """What a list says beside itself: upstreams that do not answer now, and those that want an account first.
@@ -218,16 +208,3 @@ class Core:
     def _open_principal(self) -> Principal:
         org = next(iter(self._snapshots.orgs.values())).org
         return Principal("open", "open", "open mode", org, frozenset({"owner"}))
-
-    def _touch(self, record: KeyRecord, secret: str, source: str) -> None:
-        """Note the key's use, at most once a minute; a hash under an older ring key moves to the newest."""
-        now = clock.monotonic()
-        if now - self._touched.get(record.id, float("-inf")) >= TOUCH_EVERY_S:
-            self._touched[record.id] = now
-            aio.spawn(aio.in_thread(touch_key, record.id, source), name="touch-key")
-            if tokens.needs_rehash(record.digest_key_id):
-                aio.spawn(aio.in_thread(rehash_key, record.id, secret), name="rehash-key")
-
-
-def _push(session: LiveSession, method: str) -> None:
-    session.push(method, {})

@@ -19,7 +19,7 @@ from audit.events import AuditUnavailable, Event, Kind
 from audit.writer import Writer
 from gateway import bridge, relay, rounds, tasks
 from gateway.bridge import Asker, ClientRefused
-from gateway.calls import Call, Refused
+from gateway.calls import Call, Refused, decision_on
 from gateway.errors import MISSING_CAPABILITY
 from gateway.failures import NOT_RECORDED, Failure, unavailable
 from gateway.readers import READERS
@@ -87,13 +87,13 @@ class Dialogue:
         """Decide anew after a wait for the client, and record it. Raises `Unavailable`."""
         request, call = run.request, run.call
         try:
-            reach = run.again(request)
+            reach = await run.again(request)
             now = READERS[request.method](request.params, reach)
         except (NotFound, Refused):
             gone = structs.replace(run.intent, kind=Kind.DENIED, at=epoch_us(), effect="deny", reason=UNREACHABLE)
             self.audit.record_soon(gone)
             return False
-        decision = reach.decide(now.target, lambda: now.arguments)
+        decision = decision_on(now, reach)
         event = intent_of(request, call, decision, run.intent.call_id)
         if decision.effect != "allow" or now.target != call.target:
             self.audit.record_soon(structs.replace(event, kind=Kind.DENIED))

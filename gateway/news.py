@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from audit.events import Kind
 from audit.flood import Denials
-from gateway.calls import Refused, resources_read
+from gateway.calls import Refused, decision_on, resources_read
 from gateway.errors import INTERNAL_ERROR, INVALID_PARAMS
 from gateway.failures import unknown
 from gateway.relay import encode
@@ -204,7 +204,7 @@ class News:
             call = resources_read({"uri": uri}, opened)
         except Refused as refused:
             return refused.error
-        decision = opened.decide(call.target, lambda: call.arguments)
+        decision = decision_on(call, opened)
         if decision.effect != "allow":
             self._denials.add(replace(intent_of(request, call, decision), kind=Kind.DENIED))
             return unknown("resource", call.shown_as)

@@ -9,7 +9,7 @@ from audit.events import Event, Kind, Result
 from audit.flood import Denials
 from audit.writer import Writer
 from gateway import relay, rounds
-from gateway.calls import Call, Refused
+from gateway.calls import Call, Refused, decision_on
 from gateway.connecting import Connecting
 from gateway.dialogue import Dialogue, goes_on
 from gateway.errors import INVALID_PARAMS, Reason
@@ -63,7 +63,7 @@ class Pipeline:
         except Refused as refused:
             self._refuse(request, reply, reach, refused.error)
             return
-        decision = reach.decide(call.target, lambda: call.arguments)
+        decision = decision_on(call, reach)
         intent = intent_of(request, call, decision)
         if decision.effect != "allow":
             self._deny(request, reply, reach, call, intent)
@@ -115,7 +115,7 @@ class Pipeline:
         if state.awaits:
             await self.pages.wait(state)
             try:
-                reach = again(request)
+                reach = await again(request)
             except NotFound:
                 reply.error(rounds.BAD_STATE)
                 return
@@ -127,7 +127,7 @@ class Pipeline:
                 self.parking.drop(parked)
             reply.error(refused.error)
             return
-        decision = reach.decide(call.target, lambda: call.arguments)
+        decision = decision_on(call, reach)
         event = intent_of(request, call, decision, state.call_id)
         if decision.effect != "allow":
             if parked is not None:

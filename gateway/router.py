@@ -63,14 +63,17 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
 
     def decide(self, target: Target, arguments: Arguments) -> Decision:
         """The decision on this call; the key's own scope comes before every rule."""
-        closed = gate(target, self.principal.scope)
-        return closed or decide(self.snapshot.ruleset, self.request(target, arguments))
+        return self.closed(target) or decide(self.snapshot.ruleset, self.request(target, arguments))
+
+    def closed(self, target: Target) -> Decision | None:
+        """The denial by a gate that no rule opens, if one is closed."""
+        return gate(target, self.principal.scope)
 
     def find(self, kind: Kind, name: str) -> Entry | None:
         """The entry that this route calls `name`: its public name, or a bare name that only one visible has."""
         catalogue, holder = self.snapshot.catalogue, self.principal.id
         if self.only is not None:
-            return catalogue.own(self.only.id, kind, name, holder)
+            return catalogue.called(self.only.id, kind, name, holder)
         entry = catalogue.public(kind, name, holder)
         if entry is not None or SEPARATOR in name:
             return entry  # a bare name that looks public would tell whether the public one is hidden or absent

@@ -1,13 +1,14 @@
 """One allowed call on its way, and how it ends toward its client and in the record."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from audit.events import Event, Kind, PayloadMode, Result
 from gateway import relay, rewriting
+from gateway.along import NO_HEADERS, along
 from gateway.calls import Call
 from gateway.errors import INVALID_PARAMS
 from gateway.failures import Failure, rpc_error, tool_result
@@ -25,7 +26,7 @@ RESOURCE_NOT_FOUND = -32002
 
 TRACE_ID: Final = re.compile(r"\A[0-9a-f]{32}\Z")
 
-Again = Callable[[Request], Reach]
+Again = Callable[[Request], Awaitable[Reach]]
 """What a request may reach by now. Raises `NotFound` when its credential has ended."""
 
 Ended = dict[str, Any]
@@ -44,7 +45,10 @@ class Run(msgspec.Struct, frozen=True, eq=False):
 
     def exchange(self, sink: Sink, params: dict[str, Any]) -> Exchange:
         """One request to the upstream, whose questions and notifications go to `sink`."""
-        request, call = self.request, self.call
+        request, call, trace = self.request, self.call, self.request.trace
+        headers, claims = NO_HEADERS, ""
+        if call.spec.forward_headers or call.spec.claims:
+            headers, claims, trace = along(request, call.spec, self.intent.call_id)
         return Exchange(
             method=request.method,
             params=params,
@@ -54,10 +58,12 @@ class Run(msgspec.Struct, frozen=True, eq=False):
             progress=request.progress_token is not None,
             resend=call.resend,
             call_id=self.intent.call_id,
-            trace=request.trace,
+            trace=trace,
             caller=request.principal.id,
             log_level=request.client.log_level or (None if request.era == "modern" else ""),
             param_headers=request.param_headers,
+            headers=headers,
+            claims=claims,
         )
 
     def answered(self, answer: Answer) -> Ended:

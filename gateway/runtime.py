@@ -132,7 +132,8 @@ def _connections(workers: Workers) -> Connections:
 
 def _means() -> Means:
     limits = settings.HUB.limits
-    runner = SubprocessRunner(stderr_bytes=limits.stderr_bytes, grace_s=limits.stop_grace_s)
+    files = settings.HUB.data_dir / "lent"
+    runner = SubprocessRunner(stderr_bytes=limits.stderr_bytes, grace_s=limits.stop_grace_s, files=files)
     return Means(limits, runner, settings.HUB.egress_allow)
 
 

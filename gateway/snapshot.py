@@ -5,7 +5,7 @@ snapshot is swapped whole. A worker that could not confirm its versions for a wh
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -17,7 +17,6 @@ from django.db import Error as DatabaseFault
 from gateway.catalogue import Catalogue, Entry
 from gateway.failures import NOT_CONFIRMED, unavailable
 from gateway.live import LiveTable
-from gateway.proven import ProvenKeys
 from gateway.views import View
 from mcphub.accounts import selectors as accounts
 from mcphub.accounts import versioned
@@ -32,7 +31,7 @@ from policies.types import Kind
 from upstreams import selectors as upstreams
 from upstreams.credentials.selectors import CredentialFacts, facts_of_org, listed_holders
 from upstreams.credentials.vault import Vault
-from upstreams.naming import public_name
+from upstreams.naming import marked, public_name
 from upstreams.selectors import CatalogueRecord
 from upstreams.types import UpstreamSpec
 
@@ -44,7 +43,8 @@ class OrgSnapshot:
     """One org at one config version. `views` and `facts` are caches that die with the snapshot.
 
     `live` outlives it; `off` are the resources (upstream id, URI) that an operator switched off, or that are held,
-    and `off_templates` the URI templates, by upstream id.
+    and `off_templates` the URI templates, by upstream id. `forwardable` are headers of clients, as bytes and as text,
+    that some upstream may be given.
     """
 
     org: OrgRef
@@ -57,6 +57,7 @@ class OrgSnapshot:
     live: LiveTable = field(default_factory=LiveTable)
     off: frozenset[tuple[str, str]] = frozenset()
     off_templates: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    forwardable: Mapping[bytes, str] = field(default_factory=dict)
     views: dict[Any, View] = field(default_factory=dict)
     facts: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
@@ -85,6 +86,7 @@ def load(org: OrgRef, version: int, live: LiveTable) -> OrgSnapshot:
         live=live,
         off=frozenset((each.upstream_id, each.name) for each in records if each.kind == "resource" and _is_off(each)),
         off_templates=_off_templates(records),
+        forwardable={name.encode(): name for spec in specs for name in spec.forward_headers},
     )
 
 
@@ -101,18 +103,40 @@ def _is_off(record: CatalogueRecord) -> bool:
 
 
 def _entries(records: Iterable[CatalogueRecord]) -> Iterable[Entry]:
-    for record in records:
-        if not _is_off(record):
-            yield Entry(
-                kind=cast(Kind, record.kind),
-                upstream_id=record.upstream_id,
-                upstream=record.upstream_slug,
-                name=record.name,
-                public=public_name(record.upstream_slug, record.name),
-                body=record.body,
-                risk=record.risk,
-                holder=record.holder,
-            )
+    records = list(records)
+    aliases = {(one.upstream_id, one.kind, one.shape.alias) for one in records if one.shape and one.shape.alias}
+    return (_entry(record, aliases) for record in records if not _is_off(record))
+
+
+def _entry(record: CatalogueRecord, aliases: Container[tuple[str, str, str]]) -> Entry:
+    called = _called(record, aliases)
+    public = public_name(record.upstream_slug, called or record.name)
+    former = public_name(record.upstream_slug, record.name) if called else ""
+    shape = record.shape
+    return Entry(
+        kind=cast(Kind, record.kind),
+        upstream_id=record.upstream_id,
+        upstream=record.upstream_slug,
+        name=record.name,
+        public=public,
+        body=shape.shown(record.body) if shape else record.body,
+        risk=record.risk,
+        holder=record.holder,
+        called=called,
+        former=former,
+        shape=shape if shape and shape.changes_arguments else None,
+    )
+
+
+def _called(record: CatalogueRecord, aliases: Container[tuple[str, str, str]]) -> str:
+    """What the definition is called in place of its own name; "" when it keeps that.
+
+    A definition that came after another was renamed to its very name makes way, so that the alias goes on to mean
+    what it meant.
+    """
+    if record.shape and record.shape.alias:
+        return record.shape.alias
+    return marked(record.name) if (record.upstream_id, record.kind, record.name) in aliases else ""
 
 
 class Snapshots:
@@ -125,7 +149,6 @@ class Snapshots:
         self.by_slug: Mapping[str, OrgSnapshot] = {}
         self.keys: Mapping[str, KeyRecord] = {}
         self.live: Final = LiveTable()
-        self.proven = ProvenKeys()
         self.on_change: list[Callable[[], None]] = []
         self._stale_s = settings.HUB.limits.snapshot_stale_s
         self._confirmed_at = float("-inf")
@@ -219,7 +242,6 @@ class Snapshots:
     def _swap(self, orgs: Mapping[str, OrgSnapshot]) -> None:
         self.orgs = MappingProxyType(dict(orgs))
         self.by_slug = MappingProxyType({snapshot.org.slug: snapshot for snapshot in orgs.values()})
-        self.proven.clear()
         self.keys = MappingProxyType({key.public_id: key for snapshot in orgs.values() for key in snapshot.keys})
         for tell in self.on_change:
             tell()

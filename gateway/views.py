@@ -74,7 +74,7 @@ def build(
 def shown_name(entry: Entry, own_names: bool, wrapped: Wrapped) -> str:
     """What the client calls the entry: its own name, its public one, or a wrapped URI."""
     if entry.kind in ("tool", "prompt"):
-        return entry.name if own_names else entry.public
+        return entry.own if own_names else entry.public
     return wrap(entry.upstream, entry.name) if (entry.upstream_id, entry.name) in wrapped else entry.name
 
 

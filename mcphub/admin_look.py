@@ -7,7 +7,15 @@ from django.templatetags.static import static
 from django.urls import get_script_prefix
 
 NAVIGATION: Final = (
-    ("What we call", {"upstreams.Upstream": "dns", "upstreams.Definition": "build", "upstreams.Credential": "link"}),
+    (
+        "What we call",
+        {
+            "upstreams.Upstream": "dns",
+            "upstreams.Definition": "build",
+            "upstreams.DefinitionVersion": "difference",
+            "upstreams.Credential": "link",
+        },
+    ),
     ("Who may call it", {"policies.Rule": "rule", "policies.Grant": "key_vertical", "policies.Role": "badge"}),
     ("What happened", {"audit.AuditEvent": "history"}),
     (

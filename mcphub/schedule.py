@@ -7,5 +7,7 @@ MINUTE_S: Final = 60
 
 SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "close calls of writers that fell silent": {"task": "audit.reconcile", "schedule": MINUTE_S},
+    "refresh upstream credentials": {"task": "upstreams.refresh_credentials", "schedule": 10 * MINUTE_S},
+    "tell people to connect again": {"task": "upstreams.send_notices", "schedule": MINUTE_S},
     "prune the record": {"task": "audit.prune", "schedule": HOUR_S},
 }

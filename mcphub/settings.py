@@ -29,6 +29,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_htmx",
     "channels",
+    "ninja",
+    "social_django",
     "mcphub",
     "mcphub.accounts",
     "audit",

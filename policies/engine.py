@@ -160,6 +160,7 @@ class Gate(StrEnum):
     DEFINITION_DISABLED = "definition_disabled"
     HELD = "held"
     OUT_OF_SCOPE = "out_of_scope"
+    SET_BY_OPERATOR = "set_by_operator"
 
 
 GATE_REASONS: Final = {
@@ -168,6 +169,7 @@ GATE_REASONS: Final = {
     Gate.DEFINITION_DISABLED: "an operator switched this off",
     Gate.HELD: "its definition changed and waits for approval",
     Gate.OUT_OF_SCOPE: "the key is not scoped to this",
+    Gate.SET_BY_OPERATOR: "an argument is set by an operator",
 }
 
 
@@ -188,6 +190,12 @@ def gate(target: Target, scope: KeyScope, switches: Switches = OPEN) -> Decision
     """The denial of the first closed gate, with rule `gate:<name>`; None when all are open."""
     closed = _closed(target, scope, switches)
     return None if closed is None else Decision("deny", f"gate:{closed}", GATE_REASONS[closed])
+
+
+def set_by_operator(argument: str) -> Decision:
+    """The denial of a call that gives an argument which clients do not choose."""
+    reason = f"the argument {argument!r} is set by an operator, leave it out"
+    return Decision("deny", f"gate:{Gate.SET_BY_OPERATOR}", reason)
 
 
 def _closed(target: Target, scope: KeyScope, switches: Switches) -> Gate | None:

@@ -3,5 +3,6 @@
 from upstreams.pages.credential import CredentialAdmin
 from upstreams.pages.definition import DefinitionAdmin
 from upstreams.pages.upstream import UpstreamAdmin
+from upstreams.pages.version import VersionAdmin
 
-__all__ = ["CredentialAdmin", "DefinitionAdmin", "UpstreamAdmin"]
+__all__ = ["CredentialAdmin", "DefinitionAdmin", "UpstreamAdmin", "VersionAdmin"]

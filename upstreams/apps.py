@@ -8,7 +8,9 @@ class UpstreamsConfig(AppConfig):
 
     def ready(self) -> None:
         from mcphub.accounts import hooks
+        from upstreams import oauth
         from upstreams.credentials import services
 
         hooks.on_membership_ended.register(services.end_member)
         hooks.on_service_key_ended.register(services.end_service_key)
+        oauth.register()

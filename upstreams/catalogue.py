@@ -13,6 +13,7 @@ from django.db import transaction
 
 from mcphub.accounts.versioned import bump
 from mcphub.core.clock import now
+from upstreams.ledger.review import Reviewer, record_held, versions_in_use
 from upstreams.listing import Described, Dropped, described
 from upstreams.models import (
     CatalogueEntry,
@@ -21,6 +22,7 @@ from upstreams.models import (
     Definition,
     DefinitionVersion,
     KindChoice,
+    ReviewChoice,
     Upstream,
     UpstreamState,
 )
@@ -57,10 +59,16 @@ class _Store:
     holder: str
     items: Mapping[Key, tuple[Described, Risk]]
     kinds: Collection[str]
+    is_first: bool = False
+    had: dict[Key, CatalogueEntry] = field(default_factory=dict)
     definitions: dict[Key, Definition] = field(default_factory=dict)
     versions: dict[tuple[UUID, str], UUID] = field(default_factory=dict)
 
     def run(self) -> StoreReport:
+        entries = CatalogueEntry.objects.select_related("definition").filter(
+            definition__upstream=self.upstream, definition__kind__in=self.kinds, holder=self.holder
+        )
+        self.had = {(entry.definition.kind, entry.definition.name): entry for entry in entries}
         self._add_definitions()
         self._add_versions()
         report = self._point_entries()
@@ -87,14 +95,35 @@ class _Store:
             definition__upstream=self.upstream, definition__kind__in=self.kinds
         ).order_by()
         self.versions = {(row, digest): pk for row, digest, pk in known.values_list("definition_id", "digest", "pk")}
-        new = [
-            DefinitionVersion(definition=self.definitions[key], digest=item.digest, body=item.body, risk=risk)
-            for key, (item, risk) in self.items.items()
-            if (self.definitions[key].pk, item.digest) not in self.versions
-        ]
-        if new:
+        unseen = {
+            key: found
+            for key, found in self.items.items()
+            if (self.definitions[key].pk, found[0].digest) not in self.versions
+        }
+        if unseen:
+            new = self._judged(unseen)
             DefinitionVersion.objects.bulk_create(new)
-        self.versions |= {(row.definition_id, row.digest): row.pk for row in new}
+            self.versions |= {(row.definition_id, row.digest): row.pk for row in new}
+            record_held(self.upstream, [row for row in new if row.review == ReviewChoice.HELD])
+
+    def _judged(self, unseen: Mapping[Key, tuple[Described, Risk]]) -> list[DefinitionVersion]:
+        """The versions that nobody has seen before, each with whether it may be used."""
+        used = versions_in_use(self.definitions[key].pk for key in unseen)
+        known = {definition for definition, _ in self.versions}
+        reviewer = Reviewer(self.upstream, self.is_first, known, self._gone())
+        new = []
+        for key, (item, risk) in unseen.items():
+            row = self.definitions[key]
+            verdict = reviewer.judge(row, item.definition, used.get(row.pk))
+            fields = {"digest": item.digest, "body": item.body, "risk": risk, **verdict.columns()}
+            new.append(DefinitionVersion(definition=row, **fields))
+        return new
+
+    def _gone(self) -> dict[Key, Mapping[str, Any]]:
+        """What the holder was listed before and is not any more."""
+        rows = {entry.version_id: key for key, entry in self.had.items() if key not in self.items}
+        bodies = DefinitionVersion.objects.filter(pk__in=rows).values_list("pk", "body")
+        return {rows[pk]: json.loads(body) for pk, body in bodies}
 
     def _set_current(self) -> None:
         """What was seen last; but one person's own text only where nobody is listed the other one any more."""
@@ -113,21 +142,17 @@ class _Store:
         return frozenset(entries.values_list("version_id", flat=True))
 
     def _point_entries(self) -> StoreReport:
-        entries = CatalogueEntry.objects.select_related("definition").filter(
-            definition__upstream=self.upstream, definition__kind__in=self.kinds, holder=self.holder
-        )
-        had = {(entry.definition.kind, entry.definition.name): entry for entry in entries}
         new, changed = {}, {}
         for key, (item, _) in self.items.items():
             definition = self.definitions[key]
             version = self.versions[definition.pk, item.digest]
-            entry = had.get(key)
+            entry = self.had.get(key)
             if entry is None:
                 new[key] = CatalogueEntry(definition=definition, version_id=version, holder=self.holder)
             elif entry.version_id != version:
                 entry.version_id = version
                 changed[key] = entry
-        gone = {key: entry for key, entry in had.items() if key not in self.items}
+        gone = {key: entry for key, entry in self.had.items() if key not in self.items}
         if new:
             CatalogueEntry.objects.bulk_create(new.values())
         CatalogueEntry.objects.bulk_update(changed.values(), ["version"], batch_size=CHUNK)
@@ -163,10 +188,11 @@ def _store(
     trusted = Upstream.objects.filter(pk=upstream_id).values_list("trusted", flat=True).first()
     items = {(item.kind, item.name): (item, risk_of(item.definition, item.kind, bool(trusted))) for item in good}
     with transaction.atomic():
-        upstream = Upstream.objects.select_for_update().filter(pk=upstream_id).first()
+        rows = Upstream.objects.select_related("org", "state").select_for_update(of=("self",))
+        upstream = rows.filter(pk=upstream_id).first()
         if upstream is None or (holder and not _note_listed(upstream, holder)):
             return StoreReport()
-        report = _Store(upstream, holder, items, kinds).run()
+        report = _Store(upstream, holder, items, kinds, upstream.state.discovered_at is None).run()
         UpstreamState.objects.filter(pk=upstream_id).update(
             discovered_at=now(), dropped=[asdict(item) for item in dropped[:DROPPED_SHOWN]]
         )

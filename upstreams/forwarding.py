@@ -45,6 +45,8 @@ class Ask(msgspec.Struct):
     caller: str
     log_level: str | None
     param_headers: Mapping[str, str]
+    headers: Mapping[str, str]
+    claims: str
 
 
 class Note(msgspec.Struct, omit_defaults=True):
@@ -93,6 +95,8 @@ def asking(upstream: str, exchange: Exchange) -> bytes:
             exchange.caller,
             exchange.log_level,
             exchange.param_headers,
+            exchange.headers,
+            exchange.claims,
         )
     )
 
@@ -194,6 +198,8 @@ async def served(run: Run, line: Line, body: bytes) -> bytes:
         ask.caller,
         ask.log_level,
         ask.param_headers,
+        ask.headers,
+        ask.claims,
     )
     return msgspec.msgpack.encode(await _ended(run, ask.upstream, exchange))
 

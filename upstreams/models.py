@@ -1,7 +1,8 @@
 """What we call: upstreams, how they are, and every definition that they ever showed."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
 from mcphub.accounts.models import Org
@@ -12,6 +13,7 @@ from mcphub.core.keyring import KeyringError
 from upstreams import naming
 from upstreams.credentials.models import Credential, OAuthRegistration, PendingAuthorization
 from upstreams.risk import Risk
+from upstreams.shaping import ALIAS, Shape, argument_faults, shape_of
 
 __all__ = [
     "CatalogueEntry",
@@ -58,6 +60,12 @@ class CredentialKind(models.TextChoices):
     OAUTH = "oauth", "OAuth sign-in"
 
 
+class ClaimsChoice(models.TextChoices):
+    NONE = "", "Nothing"
+    HEADER = "header", "A signed header (HTTP)"
+    META = "meta", "A signed member of _meta"
+
+
 class PayloadChoice(models.TextChoices):
     DEFAULT = "", "Default: redacted"
     NONE = "none", "Keep nothing"
@@ -74,6 +82,17 @@ class RiskChoice(models.TextChoices):
     ADMIN = Risk.ADMIN.value, "admin"
 
 
+class ReviewChoice(models.TextChoices):
+    APPROVED = "approved", "approved"
+    NOTED = "noted", "in use, not looked at"
+    HELD = "held", "held back"
+    REFUSED = "refused", "refused"
+
+
+HELD_BACK: Final = (ReviewChoice.HELD, ReviewChoice.REFUSED)
+"""What nobody is shown and nobody can call."""
+
+
 class KindChoice(models.TextChoices):
     TOOL = "tool", "tool"
     PROMPT = "prompt", "prompt"
@@ -88,6 +107,9 @@ class Upstream(Versioned):
     discovery off. `revision` rises by itself when a running connection would have to be made anew.
     `source` is the path of the servers file that the row comes from; "" when people edit it here.
     `may_elicit`, `may_sample` and `may_list_roots` say what it may ask of the client whose call it serves.
+    Values of the variables in `shown_variables` may be shown; all others, and the contents of `files` (by variable,
+    see `upstreams.secretfiles`), go in and never come out. `forward_headers` are headers of the client that go on
+    with its calls, `claims` how the upstream is told who is calling (`upstreams.claims`).
     `disabled_tools` are original names that start out switched off when they are first seen.
     `credential_mode` and `_kind` say whose account calls run under and how it is connected (`Credential`);
     `key_header` and `key_format` how an API key is presented: a header's name, or that of a command's environment
@@ -103,6 +125,7 @@ class Upstream(Versioned):
         "env",
         "headers",
         "variables",
+        "files",
         "oauth",
         "sharing",
         "egress_allow",
@@ -123,6 +146,10 @@ class Upstream(Versioned):
     env = EncryptedJSONField(default=dict)
     headers = EncryptedJSONField(default=dict)
     variables = EncryptedJSONField(default=dict)
+    shown_variables = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    files = EncryptedJSONField(null=True)
+    forward_headers = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    claims = models.CharField(max_length=8, choices=ClaimsChoice, default="", db_default="", blank=True)
     oauth = EncryptedJSONField(default=dict)
     credential_mode = models.CharField(
         max_length=8, choices=CredentialMode, default=CredentialMode.NONE, db_default=CredentialMode.NONE.value
@@ -176,7 +203,8 @@ class Upstream(Versioned):
 
     def texts(self) -> tuple[str, ...]:
         """Every text in which `${VARIABLES}` are filled in. Raises `KeyringError`."""
-        return (self.url, self.command, *self.args, *self.env.values(), *self.headers.values())
+        oauth = (value for value in self.oauth.values() if isinstance(value, str))
+        return (self.url, self.command, *self.args, *self.env.values(), *self.headers.values(), *oauth)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         only = kwargs.get("update_fields")
@@ -242,7 +270,8 @@ class Definition(Versioned):
     """One tool, prompt, resource or template of an upstream, with the operator's switches.
 
     The row outlives the upstream's own listing, so that switches survive rediscovery. `current` is the
-    version that was seen last.
+    version that was seen last. `alias` and `described_as` stand in lists in place of the upstream's own words;
+    `arguments` is `{name: {"mode": "default" | "fixed" | "hidden", "value": …}}` (`upstreams.shaping`).
     """
 
     org_path: ClassVar[str] = "upstream__org"
@@ -253,13 +282,18 @@ class Definition(Versioned):
     name = models.CharField(max_length=1024)
     enabled = models.BooleanField(default=True)
     risk_override = models.CharField(max_length=12, choices=RiskChoice, blank=True, default="")
-    held = models.BooleanField(default=False)
+    alias = models.CharField(max_length=naming.MAX_NAME, blank=True, default="", db_default="")
+    described_as = models.TextField(max_length=16_000, blank=True, default="", db_default="")
+    arguments = models.JSONField(default=dict, blank=True, db_default={})
     current = models.ForeignKey("DefinitionVersion", on_delete=models.SET_NULL, null=True, related_name="+")
 
     class Meta:
         ordering = ("kind", "name")
         constraints = (
             models.UniqueConstraint(fields=("upstream", "kind", "name"), name="one_definition_per_kind_and_name"),
+            models.UniqueConstraint(
+                fields=("upstream", "kind", "alias"), condition=~models.Q(alias=""), name="one_definition_per_alias"
+            ),
         )
 
     def __str__(self) -> str:
@@ -272,17 +306,67 @@ class Definition(Versioned):
         return Risk(self.risk_override or found)
 
     @property
+    def held(self) -> bool:
+        """Whether the version seen last waits for approval, or was refused."""
+        return self.current is not None and self.current.review in HELD_BACK
+
+    @property
     def public_name(self) -> str:
         """The name on aggregates; resources and templates keep their URI."""
         if self.kind in (KindChoice.TOOL, KindChoice.PROMPT):
-            return naming.public_name(self.upstream.slug, self.name)
+            return naming.public_name(self.upstream.slug, self.alias or self.name)
         return self.name
+
+    @property
+    def shape(self) -> Shape | None:
+        """What the operator changes; None for nothing."""
+        body = self.current.body if self.current else ""
+        return shape_of(body, self.alias, self.described_as, self.arguments)
+
+    def clean(self) -> None:
+        """Names and arguments that no call could be made with are refused, wherever they come from.
+
+        What was saved once stays: an upstream that changes its mind is no reason to open an argument.
+        """
+        stored = Definition.objects.filter(pk=self.pk).first()
+        faults: dict[str, list[str]] = {}
+        if stored is None or stored.alias != self.alias:
+            faults["alias"] = alias_faults(self)
+        if stored is None or stored.arguments != self.arguments:
+            faults["arguments"] = self._argument_faults()
+        if any(faults.values()):
+            raise ValidationError({name: found for name, found in faults.items() if found})
+
+    def _argument_faults(self) -> list[str]:
+        if self.kind != KindChoice.TOOL and self.arguments:
+            return ["Only the arguments of tools can be changed."]
+        return argument_faults(self.arguments, self.current.body if self.current else "")
+
+
+def alias_faults(row: Definition) -> list[str]:
+    """Why the row cannot have its alias, as sentences: names of one upstream never meet."""
+    if not row.alias:
+        return []
+    if row.kind not in (KindChoice.TOOL, KindChoice.PROMPT):
+        return ["Resources keep their URI."]
+    if not ALIAS.match(row.alias):
+        return ["Use at most 64 letters, digits, - and _."]
+    others = Definition.objects.filter(upstream_id=row.upstream_id, kind=row.kind).exclude(pk=row.pk)
+    public = row.public_name
+    for name, alias in others.values_list("name", "alias"):
+        if row.alias in (name, alias):
+            return [f"This is what {name!r} is called."]
+        if public in {naming.public_name(row.upstream.slug, each) for each in (name, alias) if each}:
+            return [f"As {public} it could not be told from {name!r}."]
+    return ["It is called so already."] if row.alias == row.name else []
 
 
 class DefinitionVersion(Versioned):
     """One text that an upstream gave for a definition. The text never changes: together, the ledger.
 
     `digest` is the SHA-256 (hex) of the canonical text, `body` the JSON as it came first, `risk` the class found.
+    `changes` are what is new against `baseline`, the version that was in use, or suspicious in itself: objects of
+    `kind`, `where`, `detail` (`upstreams.ledger.changes`). `reviewed_by` is the person who approved or refused it.
     """
 
     org_path: ClassVar[str] = "definition__upstream__org"
@@ -293,13 +377,19 @@ class DefinitionVersion(Versioned):
     body = models.TextField()
     risk = models.CharField(max_length=12, choices=RiskChoice)
     first_seen = models.DateTimeField(auto_now_add=True)
+    review = models.CharField(max_length=8, choices=ReviewChoice, default=ReviewChoice.APPROVED, db_index=True)
+    changes = models.JSONField(default=list)
+    baseline = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
+    reviewed_at = models.DateTimeField(null=True)
+    reviewed_by = models.CharField(max_length=254, blank=True)
 
     class Meta:
         ordering = ("-first_seen",)
+        verbose_name = "changed definition"
         constraints = (models.UniqueConstraint(fields=("definition", "digest"), name="one_version_per_digest"),)
 
     def __str__(self) -> str:
-        return f"{self.definition} {self.digest[:12]}"
+        return f"{self.definition}, {self.digest[:12]}"
 
 
 class CatalogueEntry(Versioned):

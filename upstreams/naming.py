@@ -36,6 +36,11 @@ def is_shortened(slug: str, original: str) -> bool:
     return public_name(slug, original) != f"{slug}{SEPARATOR}{original}"
 
 
+def marked(original: str) -> str:
+    """The own name of a definition whose plain one was given to another as its alias."""
+    return f"{_NOT_PUBLIC.sub('_', original)[: MAX_NAME - HASH_DIGITS - 1]}_{_mark(original)}"
+
+
 def _mark(original: str) -> str:
     return hashlib.sha256(original.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_DIGITS]
 

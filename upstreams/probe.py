@@ -237,7 +237,8 @@ class Opener:
         if not spec.command:
             raise Unreachable("No command is configured.")
         own = dict((await self._presenter.present()).pairs) if self._presenter is not None else {}
-        process = await self._means.runner.start(Command((spec.command, *spec.args), {**spec.env, **own}))
+        command = Command((spec.command, *spec.args), {**spec.env, **own}, spec.files)
+        process = await self._means.runner.start(command)
         return StdioLink(spec, process, self._watcher, self._means.limits, self._capabilities)
 
     async def _discovered(self, link: Multiplexed) -> ServerFacts | None:

@@ -13,10 +13,13 @@ from django.conf import settings
 from django.db.models import Count, Q
 
 from mcphub.core.keyring import KeyringError
+from upstreams.claims import audience_of
 from upstreams.credentials.presented import header_of
-from upstreams.models import CatalogueEntry, CredentialMode, Upstream, UpstreamState
+from upstreams.models import HELD_BACK, CatalogueEntry, CredentialMode, Upstream, UpstreamState
 from upstreams.reports import Standing
 from upstreams.risk import Risk
+from upstreams.secretfiles import mark, unpacked
+from upstreams.shaping import Shape, shape_of
 from upstreams.types import Era, ServerFacts, Transport, UpstreamSpec
 from upstreams.variables import IN_ARGV, UndefinedVariable, fill, mentioned_names, secrets_in
 
@@ -35,7 +38,7 @@ class CatalogueRecord:
     """One definition that `holder` ("" = everybody, or a principal id) has now; `body` is its JSON text.
 
     `name` is the original name, or the URI (template) of a resource. `enabled` is false as well when the
-    whole upstream is switched off.
+    whole upstream is switched off; `shape` is what the operator changes of it.
     """
 
     upstream_id: str
@@ -48,6 +51,7 @@ class CatalogueRecord:
     risk: Risk
     enabled: bool
     held: bool
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ def spec_of(row: Upstream) -> UpstreamSpec:
 def _spec(row: Upstream) -> UpstreamSpec:
     limits = settings.HUB.limits
     values = variable_values(row)
-    for name in secrets_in((row.command, *row.args), values):
+    for name in secrets_in((row.command, *row.args), values, row.files or ()):
         raise Unusable(f"The secret ${{{name}}} stands in its command: {IN_ARGV}.")
     return UpstreamSpec(
         id=str(row.pk),
@@ -132,6 +136,10 @@ def _spec(row: Upstream) -> UpstreamSpec:
         command=fill(row.command, values),
         args=tuple(fill(part, values) for part in row.args),
         env=_filled(row.env, values),
+        files=unpacked(row.files) if row.is_stdio else {},
+        forward_headers=frozenset(row.forward_headers) - _filled_header(row),
+        claims=cast(Any, row.claims),
+        audience=audience_of(row.slug, fill(row.url, values)) if row.claims else "",
         headers=_own_headers(row, values),
         sharing=_sharing(row),
         era=cast(Any, row.state.era),
@@ -161,11 +169,15 @@ def _sharing(row: Upstream) -> Any:
 
 def _own_headers(row: Upstream, values: Mapping[str, str]) -> dict[str, str]:
     """The operator's headers without the one that a credential fills: nothing else ever stands in for it."""
-    headers = _filled(row.headers, values)
+    taken = _filled_header(row)
+    return {name: value for name, value in _filled(row.headers, values).items() if name.lower() not in taken}
+
+
+def _filled_header(row: Upstream) -> frozenset[str]:
+    """The header that a credential fills, in lower case; nothing where there is none."""
     if row.credential_mode == CredentialMode.NONE:
-        return headers
-    filled = header_of(row.credential_kind, row.key_header)
-    return {name: value for name, value in headers.items() if name.lower() != filled}
+        return frozenset()
+    return frozenset({header_of(row.credential_kind, row.key_header)})
 
 
 def _filled(pairs: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
@@ -187,6 +199,8 @@ def variable_values(row: Upstream) -> dict[str, str]:
     values = {"HOME": os.path.expanduser("~"), **row.variables}
     if "DATA_DIR" not in values and "DATA_DIR" in mentioned_names(row.texts()):
         values["DATA_DIR"] = str(data_folder(row))
+    if row.is_stdio:
+        values |= {variable: mark(variable) for variable in row.files or ()}
     return values
 
 
@@ -214,7 +228,10 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
             "definition__risk_override",
             "definition__enabled",
             "definition__upstream__enabled",
-            "definition__held",
+            "version__review",
+            "definition__alias",
+            "definition__described_as",
+            "definition__arguments",
         )
     )
     return [
@@ -228,9 +245,10 @@ def org_catalogue(org_id: Any) -> list[CatalogueRecord]:
             body.encode(),
             Risk(override or risk),
             on and whole_on,
-            held,
+            review in HELD_BACK,
+            shape_of(body, *shape),
         )
-        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, held in entries
+        for upstream, slug, holder, kind, name, digest, body, risk, override, on, whole_on, review, *shape in entries
     ]
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from mcphub.core.strictjson import BadJson, loads
 from upstreams import variables
 from upstreams.accountform import account_faults
-from upstreams.models import SharingChoice, TransportChoice, Upstream
+from upstreams.models import CredentialKind, CredentialMode, SharingChoice, TransportChoice, Upstream
 from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
 
@@ -48,7 +48,21 @@ CREDENTIAL: Final[Mapping[str, str]] = {
 }
 """Member of an entry's `credential` → column of `Upstream`."""
 
-OAUTH: Final[Mapping[str, type]] = {"client_id": str, "client_secret": str, "scopes": list}
+OAUTH: Final[Mapping[str, type]] = {
+    "client_id": str,
+    "client_secret": str,
+    "scopes": list,
+    "issuer": str,
+    "grant_type": str,
+    "token_endpoint_auth_method": str,
+    "private_key": str,
+    "signing_algorithm": str,
+}
+OAUTH_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "grant_type": ("authorization_code", "client_credentials"),
+    "token_endpoint_auth_method": ("none", "client_secret_basic", "client_secret_post", "private_key_jwt"),
+    "signing_algorithm": ("RS256", "PS256", "ES256", "EdDSA"),
+}
 PAIR_NAMES: Final[Mapping[str, re.Pattern[str]]] = {
     "env": re.compile(r"\A[^=\s\0]+\Z"),
     "headers": re.compile(r"\A[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z"),
@@ -244,7 +258,7 @@ def _sharing(reader: EntryReader) -> str:
 
 
 def _credential(reader: EntryReader) -> dict[str, str]:
-    """Whose account calls run under; as the column's own default where the entry does not say."""
+    """Whose account calls run under; where the entry does not say, as its `oauth` block or the column has it."""
     value = reader.entry.get("credential") or {}
     if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in value.values()):
         reader.fault("credential", f"must be an object of texts: {', '.join(CREDENTIAL)}")
@@ -252,7 +266,8 @@ def _credential(reader: EntryReader) -> dict[str, str]:
     for key in value.keys() - CREDENTIAL.keys():
         reader.warnings.append(Remark(f"{reader.place}.credential.{key}", "is not used"))
     columns: dict[str, Any] = {name: Upstream._meta.get_field(column) for name, column in CREDENTIAL.items()}
-    fields = {field.name: value.get(name, field.get_default()) for name, field in columns.items()}
+    usual = {field.name: field.get_default() for field in columns.values()} | _account(reader)
+    fields = {field.name: value.get(name, usual[field.name]) for name, field in columns.items()}
     for name, field in columns.items():
         choices = [choice for choice, _ in field.flatchoices]
         if choices and fields[field.name] not in choices:
@@ -277,7 +292,34 @@ def _oauth(reader: EntryReader) -> dict[str, Any]:
     for key, shape in OAUTH.items():
         if key in value and not isinstance(value[key], shape):
             reader.fault(f"oauth.{key}", "must be a list of texts" if shape is list else "must be text")
-    return dict(value)
+    reader.warnings += [Remark(f"{reader.place}.oauth.{key}", "is not used") for key in value if key not in OAUTH]
+    known = {key: inner for key, inner in value.items() if key in OAUTH}
+    for key, fault in oauth_faults(known):
+        reader.fault(f"oauth.{key}", fault)
+    return known
+
+
+def oauth_faults(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with OAuth settings, by key, in a few words."""
+    for key, allowed in OAUTH_CHOICES.items():
+        if value.get(key) and value[key] not in allowed:
+            yield key, f"must be one of {', '.join(allowed)}"
+    if value.get("grant_type") == "client_credentials" and not value.get("client_id"):
+        yield "client_id", "is needed for the client credentials grant"
+    if value.get("issuer") and url_fault(str(value["issuer"])):
+        yield "issuer", "must be the http or https URL of an authorization server"
+
+
+def _account(reader: EntryReader) -> dict[str, str]:
+    """Whose account calls run under: an `oauth` block means each person's own, or the hub's own for its own grant."""
+    value = reader.entry.get("oauth")
+    if not isinstance(value, Mapping):
+        return {"credential_mode": CredentialMode.NONE, "credential_kind": CredentialKind.API_KEY}
+    itself = value.get("grant_type") == "client_credentials"
+    return {
+        "credential_mode": CredentialMode.SHARED if itself else CredentialMode.PER_USER,
+        "credential_kind": CredentialKind.OAUTH,
+    }
 
 
 def _variables(reader: EntryReader, environment: Mapping[str, str]) -> dict[str, str]:
@@ -302,7 +344,7 @@ def _written(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, entry[key]
     if isinstance(entry.get("args"), list):
         yield from ((f"args[{number}]", part) for number, part in enumerate(entry["args"]) if isinstance(part, str))
-    for key in ("env", "headers"):
+    for key in ("env", "headers", "oauth"):
         if isinstance(entry.get(key), Mapping):
             yield from ((f"{key}.{name}", part) for name, part in entry[key].items() if isinstance(part, str))
 

@@ -21,14 +21,20 @@ NOISE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: a person, or the command line (`user_id` None), and from which address."""
+    """Who acts: a person, or the command line (`user_id` None), and from which address.
+
+    `proven` is the principal of the credential that it came with, when it was no browser's session.
+    """
 
     label: str
     user_id: str | None = None
     source: str = ""
+    proven: Principal | None = None
 
     def principal(self, org: OrgRef) -> Principal | str:
         """The actor as the record names it."""
+        if self.proven is not None:
+            return self.proven
         if self.user_id is None:
             return self.label
         return Principal(

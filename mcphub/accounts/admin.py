@@ -8,12 +8,13 @@ from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
+from social_django.models import Association, Nonce, UserSocialAuth
 
 from mcphub.accounts import links, services
 from mcphub.accounts.admin_base import OrgScopedAdmin, actor_of, pill, request_rights
-from mcphub.accounts.admin_forms import PERSONAL, KeyForm, MemberForm, OrgForm, PersonForm, RolesForm, givable_roles
+from mcphub.accounts.admin_forms import PERSONAL, KeyForm, MemberForm, OrgForm, PersonForm, RolesForm
 from mcphub.accounts.models import ApiKey, Membership, Org, User
-from mcphub.accounts.roles import Right, role_names
+from mcphub.accounts.roles import Right, givable_roles, role_names
 from mcphub.accounts.services import NewKey
 from mcphub.accounts.sign_in import password_offered
 from mcphub.core.clock import now
@@ -21,7 +22,7 @@ from mcphub.core.clock import now
 CHOSEN: Final = ("roles", "upstreams", "tools", "application", "expires_at")
 """What the maker of a key chooses, and may change."""
 
-admin.site.unregister(Group)
+admin.site.unregister([Group, UserSocialAuth, Nonce, Association])
 
 
 @admin.register(Org)
@@ -32,7 +33,9 @@ class OrgAdmin(OrgScopedAdmin):
     form = OrgForm
     list_display = ("slug", "name", "members", "enabled", "created_at")
     search_fields = ("slug", "name")
-    fields = ("slug", "name", "enabled")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("slug", "name", "enabled") if obj is None else ("slug", "name", "enabled", "definition_changes")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(getattr(request.user, "is_superuser", False))
@@ -186,7 +189,7 @@ class MembershipAdmin(_RolesAdmin):
 
     @admin.display(description="Roles")
     def role_list(self, member: Membership) -> str:
-        return ", ".join(member.roles)
+        return ", ".join(sorted(member.held_roles))
 
     @pill("State", {"active": "success", "disabled": "danger"})
     def state(self, member: Membership) -> str:

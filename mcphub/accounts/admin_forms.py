@@ -12,17 +12,11 @@ from unfold.widgets import (
 
 from mcphub.accounts.admin_base import OneOrgForm
 from mcphub.accounts.models import ApiKey, Membership, Org, User, normal_email
-from mcphub.accounts.roles import Right, rights_of, role_names
+from mcphub.accounts.roles import Right, givable_roles, role_names
 from mcphub.accounts.services import slug_fault
 from mcphub.core.clock import now
 
 PERSONAL, SERVICE = "me", "service"
-
-
-def givable_roles(org_id: str, held: Iterable[Right]) -> frozenset[str]:
-    """The roles that somebody with these rights may give: none that carries more rights than they hold."""
-    rights = frozenset(held)
-    return frozenset(role for role in role_names(org_id) if rights_of(org_id, [role]) <= rights)
 
 
 class OrgForm(OneOrgForm):

@@ -17,8 +17,11 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from audit import access
+        from mcphub.accounts import keyuse
         from mcphub.accounts.admin_base import orgs_with_record
         from mcphub.accounts.versioned import many_to_many_changed
+        from mcphub.core import rotation
 
         access.register(orgs_with_record)
+        rotation.report_uses(keyuse.keys_in_use)
         m2m_changed.connect(many_to_many_changed, dispatch_uid="accounts.versioned")

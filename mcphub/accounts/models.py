@@ -113,15 +113,26 @@ class OrgQuerySet(models.QuerySet["Org"]):
             return super().delete()
 
 
+class DefinitionChanges(models.TextChoices):
+    HOLD = "hold", "Hold back until somebody approves"
+    WARN = "warn", "Use at once, and ask for a look"
+    TRUST = "trust", "Use at once"
+
+
 class Org(models.Model):
     """A tenant. `config_version` rises with every change of what its members may reach, `credentials_version` with
     every change of what the hub presents to upstreams for them.
+
+    `definition_changes` says what happens when an upstream changes a definition that was approved.
     """
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     slug = models.CharField(max_length=32, unique=True)
     name = models.CharField(max_length=120)
     enabled = models.BooleanField(default=True)
+    definition_changes = models.CharField(
+        "changed definitions", max_length=5, choices=DefinitionChanges, default=DefinitionChanges.HOLD
+    )
     config_version = models.BigIntegerField(default=1, editable=False)
     credentials_version = models.BigIntegerField(default=1, db_default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -155,13 +166,19 @@ class Org(models.Model):
 
 
 class Membership(Versioned):
-    """A person's place in an org, with the names of the roles held there."""
+    """A person's place in an org, with the names of the roles held there.
+
+    `claims` are what the provider said of them when they last signed in, and `mapped_roles` what the org's attribute
+    mappings make of it; `attributes` are an operator's own words, and go before claims of the same name.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships", verbose_name="person")
     roles = models.JSONField(default=list)
     attributes = models.JSONField(default=dict, blank=True)
+    claims = models.JSONField(default=dict, blank=True, editable=False)
+    mapped_roles = models.JSONField(default=list, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -171,6 +188,11 @@ class Membership(Versioned):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.org}"
+
+    @property
+    def held_roles(self) -> frozenset[str]:
+        """The roles given by people, and those that follow from claims."""
+        return frozenset([*self.roles, *self.mapped_roles])
 
 
 class ApiKey(Versioned):

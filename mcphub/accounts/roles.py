@@ -48,3 +48,9 @@ def rights_of(org_id: str, roles: Iterable[str]) -> frozenset[Right]:
 def role_names(org_id: str) -> frozenset[str]:
     """The names of all roles that can be given in an org."""
     return frozenset(RIGHTS).union(*hooks.known_roles(org_id))
+
+
+def givable_roles(org_id: str, held: Iterable[Right]) -> frozenset[str]:
+    """The roles that somebody with these rights may give: none that carries more rights than they hold."""
+    rights = frozenset(held)
+    return frozenset(role for role in role_names(org_id) if rights_of(org_id, [role]) <= rights)

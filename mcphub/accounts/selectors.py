@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 
 from mcphub.accounts.models import ApiKey, Membership, Org, User
 from mcphub.accounts.roles import Right, rights_of
+from mcphub.core import tokens
 from mcphub.core.clock import now
 from mcphub.core.principal import KeyScope, OrgRef, Principal
 
@@ -60,6 +61,15 @@ def key_records(org_id: str) -> list[KeyRecord]:
     return [record for record in records if record is not None]
 
 
+def key_record(plain: str) -> KeyRecord | None:
+    """The working key with this text, read from the database; None for anything else."""
+    rows = ApiKey.objects.filter(public_id__in=tokens.public_ids_of(plain), revoked_at=None, org__enabled=True)
+    for key in rows.filter(Q(expires_at=None) | Q(expires_at__gt=now())).select_related("org"):
+        if tokens.matches(plain, key.digest, key.digest_key_id):
+            return _record(key, _member(key.user_id, key.org_id) if key.user_id else None)
+    return None
+
+
 def _working_keys(org_id: str) -> QuerySet[ApiKey]:
     keys = ApiKey.objects.for_org(org_id).filter(revoked_at=None, org__enabled=True)
     return keys.filter(Q(expires_at=None) | Q(expires_at__gt=now())).select_related("org")
@@ -92,7 +102,7 @@ def _key_principal(key: ApiKey, member: Membership | None) -> Principal:
             application=key.application,
             scope=scope,
         )
-    roles = frozenset(member.roles)
+    roles = member.held_roles
     return _person(member, roles & pinned if pinned else roles, key.public_id, key.application, scope)
 
 
@@ -112,7 +122,7 @@ def _person(
         credential=credential,
         application=application,
         scope=scope,
-        attributes=MappingProxyType({**member.attributes, "email": member.user.email}),
+        attributes=MappingProxyType({**member.claims, **member.attributes, "email": member.user.email}),
         user_id=str(member.user_id),
     )
 
@@ -124,7 +134,7 @@ def _ref(org: Org) -> OrgRef:
 def person_principal(user_id: Any, org_id: Any) -> Principal | None:
     """The principal of a signed-in person in one org; None when they are not (any longer) a member there."""
     member = _member(user_id, org_id)
-    return _person(member, frozenset(member.roles)) if member else None
+    return _person(member, member.held_roles) if member else None
 
 
 def principal_named(org_id: Any, name: str) -> Principal | None:
@@ -158,8 +168,8 @@ def rights_by_org(user: User) -> dict[str, frozenset[Right]]:
         return {}
     if user.is_superuser:
         return dict.fromkeys(map(str, Org.objects.values_list("pk", flat=True)), frozenset(Right))
-    members = Membership.objects.filter(user=user, org__enabled=True).values_list("org_id", "roles")
-    return {str(org_id): rights_of(str(org_id), roles) for org_id, roles in members}
+    members = Membership.objects.filter(user=user, org__enabled=True)
+    return {str(item.org_id): rights_of(str(item.org_id), item.held_roles) for item in members}
 
 
 def orgs_with_right(user: User, right: Right | Iterable[Right]) -> frozenset[str]:

@@ -8,6 +8,7 @@ Add such a column to an existing table with `null=True` and no default: a defaul
 import base64
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from django.core import checks
@@ -16,7 +17,7 @@ from django.db import models, transaction
 from django.db.models.functions import Substr
 from django.db.models.query_utils import DeferredAttribute
 
-from mcphub.core.keyring import KEY_ID_BYTES, keyring
+from mcphub.core.keyring import KEY_ID_BYTES, KeyringError, keyring
 
 PURPOSE: Final = "field"
 LABEL: Final = "mcphub.field.v1"
@@ -166,37 +167,59 @@ def sealed_key_ids(model: type[models.Model]) -> frozenset[str]:
     return frozenset(_key_id(head) for item in encrypted_fields(model) for head in _heads(model, item))
 
 
-def reseal(model: type[models.Model], limit: int = 50) -> int:
-    """Close up to `limit` rows again under the newest key; how many there were. Repeat until 0.
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """How many rows of a model were closed anew, and the keys (text) of those that did not open."""
+
+    moved: int
+    stuck: tuple[str, ...]
+
+
+def reseal(model: type[models.Model], limit: int = 50) -> Resealed:
+    """Close every row again that is not under the newest key, `limit` to a look, in one pass by key.
 
     Each row is locked, read and written in its own short transaction, so that a concurrent change survives.
-    Raises `KeyringError` for a row that does not open.
+    What was written under an older key behind the pass is found by the next one.
     """
-    found = list(_stale_ids(model, limit))
-    for pk in found:
-        _reseal_row(model, pk)
-    return len(found)
+    moved, stuck, after = 0, [], None
+    while found := _stale_ids(model, after, limit):
+        for pk in found:
+            try:
+                moved += _reseal_row(model, pk)
+            except KeyringError:
+                stuck.append(str(pk))
+        after = found[-1]
+    return Resealed(moved, tuple(stuck))
 
 
-def _reseal_row(model: type[models.Model], pk: Any) -> None:
+def _reseal_row(model: type[models.Model], pk: Any) -> int:
     rows = model._base_manager
     with transaction.atomic():
         row = rows.select_for_update().filter(pk=pk).first()
-        if row is not None:
-            plain = {item: getattr(row, item.attname) for item in encrypted_fields(model)}
-            closed = {item.attname: item.seal(row, value) for item, value in plain.items() if value is not None}
-            rows.filter(pk=pk).update(**closed)
+        if row is None:
+            return 0
+        plain = {item: getattr(row, item.attname) for item in encrypted_fields(model)}
+        closed = {item.attname: item.seal(row, value) for item, value in plain.items() if value is not None}
+        return rows.filter(pk=pk).update(**closed)
 
 
-def _stale_ids(model: type[models.Model], limit: int) -> Iterator[Any]:
-    newest = keyring().newest
+def _stale_ids(model: type[models.Model], after: Any, limit: int) -> list[Any]:
     stale = models.Q()
-    heads = model._base_manager.all()
+    rows = model._base_manager.order_by("pk")
     for item in encrypted_fields(model):
-        old = [head for head in _heads(model, item) if _key_id(head) != newest]
-        heads = heads.annotate(**{f"head_{item.attname}": _head(item)})
-        stale |= models.Q(**{f"head_{item.attname}__in": old})
-    return heads.filter(stale).values_list("pk", flat=True)[:limit].iterator()
+        head = f"head_{item.attname}"
+        rows = rows.annotate(**{head: _head(item)})
+        stale |= models.Q(**{f"{head}__isnull": False}) & ~models.Q(**{f"{head}__in": _newest_heads()})
+    if after is not None:
+        rows = rows.filter(pk__gt=after)
+    return list(rows.filter(stale).values_list("pk", flat=True)[:limit])
+
+
+def _newest_heads() -> list[str]:
+    """Every beginning that a value under the newest key can have: the last character holds bits of its nonce."""
+    key_id = bytes.fromhex(keyring().newest)
+    texts = (base64.urlsafe_b64encode(key_id + bytes((nonce << 4,))).decode() for nonce in range(16))
+    return [text[:HEAD_CHARS] for text in texts]
 
 
 def _heads(model: type[models.Model], item: EncryptedTextField) -> Iterator[str]:

@@ -83,6 +83,16 @@ class Limits:
     link_s: float = 900
     mail_s: float = 10
     lease_s: float = 30
+    oauth_s: float = 10
+    oauth_bytes: int = 256 * 1024
+    authorization_s: float = 600
+    step_ups: int = 3
+    renew_lease_s: float = 30
+    renew_wait_s: float = 20
+    renew_margin_s: float = 1_200
+    renew_age_s: float = 14_400
+    renew_failures: int = 5
+    renew_failing_s: float = 1_800
     ack_s: float = 2
     silent_s: float = 10
 

@@ -32,7 +32,9 @@ class Principal:
     """Who asks, in one org. Made only from a proven credential.
 
     `id` is stable and unique over the installation: `user:<uuid>`, `key:<uuid>` (service key) or
-    `open` (`up --no-auth`). Two keys of one person share the principal id and differ in `credential`.
+    `open` (`up --no-auth`). Two keys of one person share the principal id and differ in `credential`: the public id
+    of an API key, or `<kind>:<id>` of what another prover has proved (`gateway.proofs`). `others` is the same person
+    in further orgs, for a credential of several on an endpoint that names none.
     """
 
     id: str
@@ -45,3 +47,4 @@ class Principal:
     scope: KeyScope = KeyScope()
     attributes: Mapping[str, Any] = field(default_factory=lambda: NO_ATTRIBUTES)
     user_id: str | None = None
+    others: "tuple[Principal, ...]" = ()

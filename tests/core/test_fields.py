@@ -184,13 +184,19 @@ def test_keys_in_use_are_listed_and_rotation_moves_every_row(org: Org, ring: obj
     ring(NEW, OLD)
     Vault.objects.create(org=org, password="fresh")
     assert fields.sealed_key_ids(Vault) == {keyring.key_id(OLD), keyring.key_id(NEW)}
-    assert fields.reseal(Vault, limit=3) == 3
-    assert fields.reseal(Vault, limit=3) == 2
-    assert fields.reseal(Vault, limit=3) == 0
+    assert fields.reseal(Vault, limit=2) == fields.Resealed(5, ())
+    assert fields.reseal(Vault, limit=2) == fields.Resealed(0, ())
     ring(NEW)
     assert fields.sealed_key_ids(Vault) == {keyring.key_id(NEW)}
     kept = {row.password for row in Vault.objects.all()}
     assert kept == {"canary-0", "canary-1", None, "canary-3", "canary-4", "fresh"}
+
+
+def test_rotation_goes_around_a_row_that_does_not_open(org: Org, ring: object) -> None:
+    rows = [Vault.objects.create(org=org, password=f"canary-{n}") for n in range(3)]
+    Vault.objects.filter(pk=rows[1].pk).update(password=F("headers"))
+    ring(NEW, OLD)
+    assert fields.reseal(Vault, limit=1) == fields.Resealed(2, (str(rows[1].pk),))
 
 
 def test_a_model_without_a_python_made_uuid_key_fails_its_check() -> None:

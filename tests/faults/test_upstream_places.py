@@ -1,10 +1,8 @@
-"""Where a call goes and where it must not: the rows F01, F13 to F15 and F18.
-
-F17 holds as far as there is a ledger: changes are listed and told, nothing is held by policy yet.
-"""
+"""Where a call goes and where it must not: the rows F01, F13 to F15, F17 and F18."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +17,9 @@ from tests.faults.evils import LIMITS, Evils, behind_a_proxy
 from tests.faults.faultproxy import DeadEnd, Silence
 from tests.faults.test_upstream_faults import METADATA, SLACK_S, expect, unharmed
 from tests.faults.truth import Truth
+from tests.harness.browser import Browser
 from tests.harness.hub import servers_file
-from tests.harness.raw import ERAS, Era, raw_client
+from tests.harness.raw import ERAS, Era, RpcFailed, raw_client
 
 CONNECT_S: Final = 5
 SHIFTY: Final = "shifty.example"
@@ -160,21 +159,48 @@ async def test_f15_bad_tls_is_named_and_nothing_was_sent(places: Places, bad: st
 # --- F17, F18 ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("P9", "U13")
+@pytest.fixture
+def operator(places: Places) -> Iterator[Browser]:
+    with Browser(places.evils.hub.url) as browser:
+        browser.sign_in("operator@example.org")
+        yield browser
+
+
+def approve_all(operator: Browser) -> None:
+    """Let in every changed definition that waits."""
+    waiting = "/admin/upstreams/definitionversion/?state=held"
+    ids = re.findall(r'name="_selected_action" value="([^"]+)"', operator.get(waiting))
+    operator.submit(waiting, "changelist-form", action="approve", _selected_action=ids)
+
+
+@pytest.mark.requirement("P9", "U13", "O11")
 @pytest.mark.parametrize("kind", ["old", "new", "stream"])
-async def test_f17_definition_that_changes_in_mid_session_is_listed_anew(places: Places, kind: str):
-    evils = places.evils
+async def test_f17_definition_that_changes_in_mid_session_is_held_until_approved(
+    places: Places, operator: Browser, kind: str
+):
+    evils, name = places.evils, f"{kind}__act"
     with unharmed(evils, kind):
         for era in ERAS:
             text = f"Now different, says {era}."
             async with raw_client(evils.hub.mcp_url, evils.hub.key, era) as client:
-                await client.call(f"{kind}__act", do="change", text=text)
-                for _ in range(200):
+
+                async def described() -> str | None:
                     tools = (await client.request("tools/list", {}))["tools"]
-                    if text in {tool["description"] for tool in tools if tool["name"] == f"{kind}__act"}:
-                        break
-                else:
-                    raise AssertionError("the new description was not listed")
+                    return next((tool["description"] for tool in tools if tool["name"] == name), None)
+
+                await client.call(name, do="change", text=text)
+                await until(described, None)
+                with pytest.raises(RpcFailed, match="Unknown tool"):
+                    await client.call(name, do="echo", text="held")
+                approve_all(operator)
+                await until(described, text)
+
+
+async def until(described: Callable[[], Awaitable[str | None]], wanted: str | None) -> None:
+    for _ in range(200):
+        if await described() == wanted:
+            return
+    raise AssertionError(f"the description did not become {wanted!r}")
 
 
 @pytest.mark.requirement("N1", "N2")

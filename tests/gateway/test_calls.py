@@ -1,18 +1,23 @@
 """What a request means as a call: nothing is reached by another spelling, and nothing hidden shows."""
 
 import json
+from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 import pytest
+from msgspec import structs
 
-from gateway.calls import READERS, Refused, resources_read
+from gateway.calls import READERS, Refused, decision_on, resources_read
 from gateway.catalogue import Catalogue
 from gateway.router import Reach
 from gateway.snapshot import OrgSnapshot
 from mcphub.core.principal import OrgRef, Principal
 from policies.engine import RuleSet
+from policies.types import Rule
 from tests.gateway.test_views import entry
 from tests.policies.build import rule, ruleset
+from upstreams.shaping import Shape
 from upstreams.types import ClientFacts, UpstreamSpec
 
 ORG = OrgRef("org", "org")
@@ -138,3 +143,77 @@ def test_f52_no_malformed_request_tells_hidden_from_absent(method: str, name: st
         return f"Unknown {'prompt' if call.target.kind == 'prompt' else 'tool'}: N"  # what the pipeline says to it
 
     assert answered(name) == answered("absent")
+
+
+def renamed(rules: RuleSet) -> Reach:
+    """`go` of `a` is called `run`, limited to one page with a fixed scope; a later `run` of the server made way."""
+    shape = Shape(
+        alias="run", defaults={"page": 1}, fixed={"scope": "own"}, hidden=frozenset({"debug"}), declared=DECLARED
+    )
+    schema = {"properties": {"page": {}, "q": {}}}
+    first = replace(entry("a", "go", inputSchema=schema), public="a__run", called="run", former="a__go", shape=shape)
+    later = replace(entry("a", "run"), public="a__run_0", called="run_0", former="a__run")
+    by_id, by_slug = MappingProxyType({SPEC.id: SPEC}), MappingProxyType({SPEC.slug: SPEC})
+    snapshot = OrgSnapshot(ORG, 1, (), rules, by_id, by_slug, Catalogue([first, later]), off=frozenset())
+    return Reach(snapshot, Principal("key:1", "service", "k", ORG, frozenset()), ClientFacts())
+
+
+DECLARED = frozenset({"page", "q", "scope", "debug"})
+
+
+@pytest.mark.requirement("N4", "U14")
+@pytest.mark.parametrize(
+    ("name", "reached"),
+    [
+        ("a__run", "go"),
+        ("a__go", "go"),
+        ("go", "go"),
+        ("a__run_0", "run"),
+        ("run_0", "run"),
+        ("run", None),  # two are called so: nobody guesses which
+    ],
+)
+def test_a_renamed_tool_and_the_one_that_made_way(name: str, reached: str | None) -> None:
+    if reached is None:
+        with pytest.raises(Refused, match="Unknown tool: run"):
+            READERS["tools/call"]({"name": name}, renamed(OPEN))
+    else:
+        call = READERS["tools/call"]({"name": name}, renamed(OPEN))
+        assert (call.target.name, call.params["name"]) == (reached, reached)
+
+
+def test_on_its_upstreams_own_route_an_alias_means_what_it_meant() -> None:
+    alone = structs.replace(renamed(OPEN), only=SPEC)
+    assert READERS["tools/call"]({"name": "run"}, alone).target.name == "go"
+    assert READERS["tools/call"]({"name": "run_0"}, alone).target.name == "run"
+
+
+@pytest.mark.parametrize(
+    ("rules", "given", "effect"),
+    [
+        ([], {}, "allow"),
+        ([], {"q": "x", "page": 2}, "allow"),
+        ([], {"scope": "all"}, "deny"),
+        ([], {"scope": "own"}, "deny"),
+        ([], {"Scope": "all"}, "deny"),
+        ([], {"debug": True}, "deny"),
+        ([rule("deny", priority=1, condition="arguments.scope == 'own'")], {}, "deny"),
+        ([rule("deny", priority=1, condition="arguments.page > 1")], {}, "allow"),
+        ([rule("deny", priority=1, condition="arguments.page > 1")], {"page": 2}, "deny"),
+        ([rule("ask", priority=1, tools=("go",))], {}, "ask"),
+        ([rule("deny", priority=1, tools=("run",))], {}, "allow"),
+    ],
+)
+def test_policy_judges_what_the_upstream_will_get(rules: list[Rule], given: dict[str, Any], effect: str) -> None:
+    reach = renamed(ruleset(*rules, rule("allow", priority=500)))
+    call = READERS["tools/call"]({"name": "a__run", "arguments": given}, reach)
+    assert decision_on(call, reach).effect == effect
+    if effect == "allow":
+        assert call.arguments == call.params["arguments"] == {"page": 1, "scope": "own", **given}
+
+
+def test_f52_a_hidden_tool_says_nothing_of_arguments_that_are_set() -> None:
+    reach = renamed(CLOSED)
+    call = READERS["tools/call"]({"name": "a__run", "arguments": {"scope": "all"}}, reach)
+    assert decision_on(call, reach).effect == "deny"
+    assert not reach.shows(call.target)

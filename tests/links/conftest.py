@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from mcphub.core.limits import Limits
 from upstreams.connections import Connections
@@ -114,7 +115,9 @@ def limits() -> Limits:
 
 @pytest.fixture
 async def hub(book: MemoryBook, limits: Limits) -> AsyncIterator[Connections]:
-    runner = SubprocessRunner(stderr_bytes=limits.stderr_bytes, grace_s=limits.stop_grace_s)
+    runner = SubprocessRunner(
+        stderr_bytes=limits.stderr_bytes, grace_s=limits.stop_grace_s, files=settings.HUB.data_dir / "lent"
+    )
     connections = Connections(Means(limits, runner), book)
     await connections.start()
     yield connections

@@ -1,9 +1,11 @@
 """Policy as it is stored: what the built-in roles reach, what explains itself, what makes a snapshot stale."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 
 from mcphub.accounts import services
 from mcphub.accounts.models import Org
@@ -14,7 +16,7 @@ from policies.models import Grant, Role, Rule
 from policies.service import UnknownTool, compile_org, explain
 from policies.types import Risk, Target
 from tests.policies.conftest import World, upstream
-from upstreams.models import Definition
+from upstreams.models import Definition, DefinitionVersion
 from upstreams.types import ClientFacts
 
 READ = Target("tool", "time", "get_time", Risk.READ)
@@ -186,9 +188,17 @@ def test_explain_tells_when_the_arguments_decide(world: World) -> None:
     assert explain(world.org, owner, "set_time", {"zone": "X"}).effect == "deny"
 
 
-@pytest.mark.parametrize(("field", "gate"), [("enabled", "definition_disabled"), ("held", "held")])
-def test_explain_sees_closed_gates(world: World, field: str, gate: str) -> None:
-    Definition.objects.filter(name="get_time").update(**{field: field == "held"})
+def switch_off(tools: QuerySet[Definition]) -> None:
+    tools.update(enabled=False)
+
+
+def hold_back(tools: QuerySet[Definition]) -> None:
+    DefinitionVersion.objects.filter(definition__in=tools).update(review="held")
+
+
+@pytest.mark.parametrize(("close", "gate"), [(switch_off, "definition_disabled"), (hold_back, "held")])
+def test_explain_sees_closed_gates(world: World, close: Callable[[Any], None], gate: str) -> None:
+    close(Definition.objects.filter(name="get_time"))
     found = explain(world.org, world.principal("owner"), "get_time")
     assert (found.effect, found.rule, found.right) == ("deny", f"gate:{gate}", Right.MANAGE_UPSTREAMS)
     assert not found.listed

@@ -4,9 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.test import Client
 
-from mcphub.accounts.models import Org
+from mcphub.accounts.models import Membership, Org, User
+from mcphub.core.ids import new_uuid
 from upstreams.models import Upstream
+
+MakeUpstream = Callable[..., Upstream]
+SignIn = Callable[..., Client]
 
 
 @pytest.fixture
@@ -21,6 +26,30 @@ def make_upstream(org: Org) -> Callable[..., Upstream]:
         return Upstream.objects.create(slug=slug, **given)
 
     return make
+
+
+@pytest.fixture
+def sign_in(org: Org) -> SignIn:
+    """A signed-in browser of somebody with these roles in the org."""
+
+    def make(*roles: str, hub_admin: bool = False, of: Org | None = None) -> Client:
+        user = User.objects.create_user(f"{new_uuid()}@example.org", is_superuser=hub_admin)
+        Membership.objects.create(org=of or org, user=user, roles=list(roles))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return make
+
+
+@pytest.fixture
+def operator(sign_in: SignIn) -> Client:
+    return sign_in("operator")
+
+
+@pytest.fixture
+def stranger(sign_in: SignIn) -> Client:
+    return sign_in("owner", of=Org.objects.create(slug="other", name="Other"))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import html
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,45 +9,18 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from audit.models import AuditEvent, AuditPayload
-from mcphub.accounts.models import Membership, Org, User
+from mcphub.accounts.models import Org
 from mcphub.core.ids import new_uuid
-from tests.upstreams.conftest import tool
+from tests.upstreams.conftest import MakeUpstream, SignIn, tool
 from upstreams.formfields import MASK
 from upstreams.models import Definition, Upstream
 from upstreams.selectors import due, org_catalogue
 from upstreams.services import record_state, store_catalogue
 
-MakeUpstream = Callable[..., Upstream]
-SignIn = Callable[..., Client]
-
 LIST = "admin:upstreams_upstream_changelist"
 CHANGE = "admin:upstreams_upstream_change"
 ADD = "admin:upstreams_upstream_add"
 IMPORT = "admin:upstreams_upstream_import_servers"
-
-
-@pytest.fixture
-def sign_in(org: Org) -> SignIn:
-    """A signed-in browser of somebody with these roles in the org."""
-
-    def make(*roles: str, hub_admin: bool = False, of: Org | None = None) -> Client:
-        user = User.objects.create_user(f"{new_uuid()}@example.org", is_superuser=hub_admin)
-        Membership.objects.create(org=of or org, user=user, roles=list(roles))
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return make
-
-
-@pytest.fixture
-def operator(sign_in: SignIn) -> Client:
-    return sign_in("operator")
-
-
-@pytest.fixture
-def stranger(sign_in: SignIn) -> Client:
-    return sign_in("owner", of=Org.objects.create(slug="other", name="Other"))
 
 
 def fields(org: Org, **changes: Any) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Credential(Versioned):
     | `connected_at`, `connected_by` | when and by whom it was put there: another value is another session | service |
     | `issuer`, `resource`, `scopes`, `expires_at`, `obtained_at`, `registration` | where tokens are from | oauth |
     | `failures`, `failing_since` | failed refreshes in a row, since when | oauth |
+    | `renewing_by`, `renewing_until` | which flight refreshes it; nobody named: when the next may | oauth |
     | `notified_at` | when its holder was mailed about this failure | oauth |
     | `last_used_at` | the last use, a minute coarse | service |
     | `listed_at` | when its holder's own definitions were read with it | service |
@@ -57,7 +58,12 @@ class Credential(Versioned):
 
     org_path: ClassVar[str] = "upstream__org"
     version_of_org: ClassVar[str] = "credentials_version"
-    unversioned: ClassVar[frozenset[str]] = frozenset({"last_used_at", "notified_at", "listed_at"})
+    unversioned: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("last_used_at", "notified_at", "listed_at"),
+            *("failures", "failing_since", "renewing_by", "renewing_until"),
+        }
+    )
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     upstream = models.ForeignKey("upstreams.Upstream", on_delete=models.CASCADE, related_name="credentials")
@@ -79,6 +85,8 @@ class Credential(Versioned):
     )
     failures = models.PositiveIntegerField(default=0)
     failing_since = models.DateTimeField(null=True, blank=True)
+    renewing_by = models.CharField(max_length=32, blank=True, default="", db_default="", editable=False)
+    renewing_until = models.DateTimeField(null=True, blank=True, editable=False)
     notified_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
     listed_at = models.DateTimeField(null=True, blank=True)

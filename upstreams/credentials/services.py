@@ -68,6 +68,7 @@ def store(
     row.issuer, row.resource, row.scopes, row.registration = issuer, resource, scopes or [], registration
     row.expires_at, row.obtained_at = expires_at, moment
     row.failures, row.failing_since, row.notified_at, row.listed_at = 0, None, None, None
+    row.renewing_by, row.renewing_until = "", None
     row.save()
     _record(by, row, "take_over" if occupied else "connect", before, facts_of(row))
     return row

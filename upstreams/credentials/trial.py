@@ -10,9 +10,9 @@ from django.conf import settings
 from upstreams.credentials.presented import Presented, in_headers
 from upstreams.credentials.vault import Use, missing
 from upstreams.discovery import read_tools
-from upstreams.errors import NeedsConnection, NeedsScope, UpstreamError
+from upstreams.errors import NeedsConnection, NeedsScope, Unreachable, UpstreamError
 from upstreams.probe import Means, Opener
-from upstreams.runners.subprocess import SubprocessRunner
+from upstreams.runners.base import Command, Process
 from upstreams.transports.endpoint import Endpoint
 from upstreams.types import UpstreamSpec
 
@@ -47,6 +47,14 @@ class _Fixed:
         return None
 
 
+class _NoRunner:
+    async def start(self, command: Command) -> Process:
+        raise Unreachable("A command is not started for a trial.")
+
+    async def close(self) -> None:
+        return None
+
+
 class _Nobody:
     def noticed(self, method: str, params: Mapping[str, Any]) -> None:
         return None
@@ -76,7 +84,7 @@ async def tried(spec: UpstreamSpec, secret: Mapping[str, Any]) -> Verdict:
 
 async def _ask(spec: UpstreamSpec, secret: Mapping[str, Any]) -> None:
     limits = settings.HUB.limits
-    means = Means(limits, SubprocessRunner(stderr_bytes=0, grace_s=0), settings.HUB.egress_allow)
+    means = Means(limits, _NoRunner(), settings.HUB.egress_allow)
     endpoint = Endpoint(spec, (*means.allow, *spec.egress_allow), limits)
     opener = Opener(spec, means, {}, _Nobody(), _Fixed(spec, secret))
     link = await (opener.sse(endpoint) if spec.transport == "sse" else opener.http(endpoint, ""))

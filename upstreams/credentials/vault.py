@@ -8,9 +8,9 @@ another is read again at its next use, and what was made with a credential that 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from django.db import Error as DatabaseError
 
@@ -19,7 +19,7 @@ from mcphub.core.keyring import KeyringError
 from upstreams.credentials import seams, selectors, services
 from upstreams.credentials.presented import Presented, in_headers, place_of
 from upstreams.credentials.selectors import FAILING, CredentialFacts
-from upstreams.errors import NeedsConnection, Unreachable
+from upstreams.errors import NeedsConnection, Unreachable, UpstreamError
 from upstreams.types import UpstreamSpec
 
 P = ParamSpec("P")
@@ -56,7 +56,7 @@ class Vault:
         self.on_connected: list[Changed] = []
         self._known: dict[Key, CredentialFacts] = {}
         self._opened: OrderedDict[Key, Presented] = OrderedDict()
-        self._renewing: dict[Key, asyncio.Task[None]] = {}
+        self._renewing: dict[Key, asyncio.Task[UpstreamError | None]] = {}
         self._touched: dict[str, float] = {}
         self._waiting: dict[Key, set[asyncio.Event]] = {}
 
@@ -77,7 +77,7 @@ class Vault:
         """What to present, read or renewed first if it must be. Raises `NeedsConnection`, `Unreachable`."""
         if (opened := self.now(use)) is not None:
             return opened
-        opened = await self._read(use)
+        opened = await self._found(use)
         if not opened.lasts(time.time()) and use.spec.credential_kind == "oauth":
             await self._renew(use, opened)
             opened = await self._read(use)
@@ -171,6 +171,16 @@ class Vault:
 
     # --- the row -------------------------------------------------------------------------------------
 
+    async def _found(self, use: Use) -> Presented:
+        """What the row holds; a shared slot that the hub can fill by itself is filled first."""
+        try:
+            return await self._read(use)
+        except NeedsConnection:
+            if use.holder or use.spec.credential_kind != "oauth" or seams.oauth.obtain is None:
+                raise
+        await self._once(use, seams.oauth.obtain(use.spec.id))
+        return await self._read(use)
+
     async def _read(self, use: Use) -> Presented:
         """The credential from its row. Raises `NeedsConnection`, `Unreachable`."""
         if use.key not in self._known and use.spec.credential_mode == "per-user" and not use.holder:
@@ -202,13 +212,19 @@ class Vault:
 
     async def _renew(self, use: Use, had: Presented) -> None:
         """Have the row renewed, once for everybody in this process who waits. Raises `UpstreamError`."""
-        if (renew := seams.oauth.renew) is None:
-            return
+        if seams.oauth.renew is not None:
+            await self._once(use, seams.oauth.renew(had.id, had.version))
+
+    async def _once(self, use: Use, work: Coroutine[Any, Any, None]) -> None:
+        """Do it once for everybody who waits for it here. Raises `UpstreamError`."""
         task = self._renewing.get(use.key)
         if task is None:
-            task = self._renewing[use.key] = aio.spawn(_run(renew, had), name=f"renew for {use.spec.slug}")
+            task = self._renewing[use.key] = aio.spawn(_fault_of(work), name=f"renew for {use.spec.slug}")
             task.add_done_callback(lambda _: self._renewing.pop(use.key, None))
-        await asyncio.shield(task)
+        else:
+            work.close()
+        if (fault := await asyncio.shield(task)) is not None:
+            raise fault
 
     def _touch(self, credential_id: str) -> None:
         moment = clock.monotonic()
@@ -231,8 +247,13 @@ class Vault:
             raise Unreachable("The hub's storage does not answer.") from error
 
 
-async def _run(renew: seams.Renew, had: Presented) -> None:
-    await renew(had.id, had.version)
+async def _fault_of(work: Coroutine[Any, Any, None]) -> UpstreamError | None:
+    """Why it did not work; an owned task has no failure that nobody waits for."""
+    try:
+        await work
+    except UpstreamError as fault:
+        return fault
+    return None
 
 
 def missing(use: Use, problem: str = "") -> NeedsConnection:

@@ -184,6 +184,8 @@ class HttpLink:
             head, under.session = session.head + session.account, session.id
         else:
             head = session.head + session.account + self._endpoint.mirror(exchange)
+        if exchange.headers or exchange.claims:
+            head += self._endpoint.carried(exchange, in_session=session.id != "")
         try:
             return await self._post(under, head, body)
         except Moved as moved:

@@ -15,7 +15,7 @@ from upstreams.transports.events import EventReader
 from upstreams.transports.http1 import Wire
 from upstreams.transports.multiplexed import Multiplexed
 from upstreams.transports.origin import header_lines
-from upstreams.types import UpstreamSpec
+from upstreams.types import Exchange, UpstreamSpec
 
 ENDLESS: Final = 1 << 62
 
@@ -47,6 +47,12 @@ class SseLink(Multiplexed):
 
     async def send(self, data: bytes) -> None:
         await self._as_account(lambda head: self._post(head, data))
+
+    async def send_for(self, exchange: Exchange, data: bytes) -> None:
+        carried = b""
+        if exchange.headers or exchange.claims:
+            carried = self._endpoint.carried(exchange, in_session=True)
+        await self._as_account(lambda head: self._post(head + carried, data))
 
     async def _post(self, head: bytes, data: bytes) -> None:
         async with self._endpoint.origin.send("POST", self._post_to.result(), head, data) as wire:

@@ -40,7 +40,7 @@ def modules() -> Path:
                 [npm, "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, capture_output=True, timeout=INSTALL_S
             )
             (folder / "ready").touch()
-        for name in ("client.mjs", "server.mjs"):
+        for name in ("client.mjs", "oidc.mjs", "provider.mjs", "server.mjs"):
             shutil.copy(HERE / name, folder / name)
     return folder / "node_modules"
 
@@ -53,6 +53,11 @@ def command(name: str, *arguments: str) -> list[str]:
 def server() -> list[str]:
     """The command line of the server on the TypeScript SDK 2.x."""
     return [str(modules() / ".bin" / "node"), str(modules().parent / "server.mjs")]
+
+
+def authorization_server(port: int, resource: str, log: Path) -> list[str]:
+    """The command line of the authorization server for one resource; see `oidc.mjs`."""
+    return [str(modules() / ".bin" / "node"), str(modules().parent / "oidc.mjs"), str(port), resource, str(log)]
 
 
 def example(name: str) -> list[str]:

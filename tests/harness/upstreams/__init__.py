@@ -20,6 +20,7 @@ ASKING_SERVER = "tests.harness.upstreams.asking_server"
 GUARDED_SERVER = "tests.harness.upstreams.guarded_server"
 EXTENDING_SERVER = "tests.harness.upstreams.extending_server"
 TELLING_SERVER = "tests.harness.upstreams.telling_server"
+PROTECTED_SERVER = "tests.harness.upstreams.protected_server"
 
 
 def sdk_stdio(marks: Path) -> dict[str, Any]:
@@ -137,6 +138,40 @@ def example_http(folder: Path, name: str) -> Iterator[str]:
     ports = {"PORT": str(port), "MCP_PORT": str(port)}
     with listening(node.example(name), port, folder / f"{name}.log", {**node.environment(), **ports}):
         yield f"http://127.0.0.1:{port}/mcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """A protected upstream with its authorization server, and what that server has seen."""
+
+    url: str
+    issuer: str
+    log: Path
+
+    def asked(self, grant: str) -> list[dict[str, Any]]:
+        """The token requests of one grant type, with status and error."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [entry for entry in map(json.loads, lines) if entry.get("grant") == grant]
+
+    @property
+    def hold(self) -> Path:
+        """While this file exists, token answers wait."""
+        return self.log.with_name(f"{self.log.name}.hold")
+
+
+@contextmanager
+def protected_http(folder: Path, **settings: str) -> Iterator[Protected]:
+    """A server with the SDK's bearer protection behind `oidc-provider`; `settings` are the latter's environment."""
+    port, at = free_port(), free_port()
+    url, issuer, log = f"http://127.0.0.1:{port}/mcp", f"http://127.0.0.1:{at}", folder / "tokens.jsonl"
+    command = [sys.executable, "-m", PROTECTED_SERVER, str(port), issuer]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    provider = node.authorization_server(at, url, log)
+    with (
+        listening(provider, at, folder / "provider.log", {**node.environment(), **settings}),
+        listening(command, port, folder / "protected.log", environment),
+    ):
+        yield Protected(url, issuer, log)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """An upstream behind the SDK's bearer protection: `python -m tests.harness.upstreams.guarded_server ERA PORT`.
 
 `ACCOUNTS` names a JSON file, read at each request: token → `{"account", "scopes"}`. A token stands in `Authorization`
-or, as some services have it, bare in `X-Api-Key`. `get_headers` gives back what came over the wire; `get_wide` is listed and
-allowed for accounts with the scope `notes:write` only, and refused to others with the challenge of RFC 6750. Every
+or, as some services have it, bare in `X-Api-Key`. `get_headers` gives back what came over the wire; `get_wide` is
+listed and allowed for accounts with the scope `notes:write` only, and refused to others with the challenge of RFC 6750. Every
 request appends its headers as a line to the file named by `DUMP`.
 """
 
@@ -69,7 +69,8 @@ def guarded(app: App) -> App:
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await app(scope, receive, send)
+            await app(scope, receive, send)
+            return
         said = {name.decode(): value.decode() for name, value in scope["headers"]}
         with Path(os.environ["DUMP"]).open("a") as dump:
             dump.write(json.dumps(said) + "\n")
@@ -77,7 +78,8 @@ def guarded(app: App) -> App:
             scope["headers"] = [*scope["headers"], (b"authorization", f"Bearer {key}".encode())]
         message = await receive()
         if b'"get_wide"' in message.get("body", b"") and not _is_wide(said):
-            return await _refuse(send)
+            await _refuse(send)
+            return
         waiting = [message]
 
         async def again() -> Any:

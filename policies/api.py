@@ -1,0 +1,77 @@
+"""REST: roles."""
+
+from typing import Any, Final, Literal
+
+from django.http import HttpRequest
+from ninja import Field, Query, Router, Schema, Status
+
+from mcphub.accounts.api import FAULTS
+from mcphub.accounts.models import Org
+from mcphub.accounts.rest import ApiFault, Caller, caller, org_of, unknown
+from mcphub.accounts.rest_shapes import Body, Name, Page, Paging, page
+from mcphub.accounts.roles import RIGHTS, Right
+from policies import roles
+from policies.models import Role
+
+router: Final = Router()
+
+
+class RoleOut(Schema):
+    name: str
+    builtin: bool
+    rights: list[str]
+    auto_grant: str
+
+
+class RoleIn(Body):
+    rights: list[Right] = Field([], max_length=len(Right))
+    auto_grant: Literal["none", "read-only", "all"] = "none"
+
+
+@router.get("/orgs/{org}/roles", response={200: Page[RoleOut], **FAULTS}, tags=["roles"])
+def list_roles(request: HttpRequest, org: Name, paging: Query[Paging]) -> Any:
+    return page(Role.objects.for_org(org_of(request, org, Right.VIEW_CONFIG)), paging, ["name"], _role_out)
+
+
+@router.get("/orgs/{org}/roles/{name}", response={200: RoleOut, **FAULTS}, tags=["roles"])
+def get_role(request: HttpRequest, org: Name, name: Name) -> Any:
+    return _role_out(_role(org_of(request, org, Right.VIEW_CONFIG), name))
+
+
+@router.put("/orgs/{org}/roles/{name}", response={200: RoleOut, 201: RoleOut, **FAULTS}, tags=["roles"])
+def put_role(request: HttpRequest, org: Name, name: Name, data: RoleIn) -> Any:
+    """Make a role, or replace its rights and reach. Nobody gives or takes a right that they do not hold."""
+    who, place = caller(request), org_of(request, org, Right.MANAGE_POLICY)
+    _may_change(who, place, name, data.rights)
+    row, made = roles.put_role(place, name, [right.value for right in data.rights], data.auto_grant, by=who.actor)
+    return Status(201 if made else 200, _role_out(row))
+
+
+@router.delete("/orgs/{org}/roles/{name}", response={204: None, **FAULTS}, tags=["roles"])
+def delete_role(request: HttpRequest, org: Name, name: Name) -> Any:
+    who, place = caller(request), org_of(request, org, Right.MANAGE_POLICY)
+    row = _role(place, name)
+    _may_change(who, place, name, [])
+    roles.delete_role(row, by=who.actor)
+    return Status(204, None)
+
+
+def _may_change(who: Caller, org: Org, name: str, rights: list[Right]) -> None:
+    row = Role.objects.for_org(org).filter(name=name).first()
+    before = set(row.rights) if row else set()
+    changed = {right.value for right in rights} ^ before
+    beyond = sorted(changed - {right.value for right in who.held(org)})
+    if beyond:
+        raise ApiFault(403, "forbidden", f"You do not hold {', '.join(beyond)}.", {"rights": "more than yours"})
+
+
+def _role(org: Org, name: str) -> Role:
+    found = Role.objects.for_org(org).filter(name=name).select_related("org").first()
+    if found is None:
+        raise unknown()
+    return found
+
+
+def _role_out(role: Role) -> dict[str, Any]:
+    rights = sorted(RIGHTS[role.name]) if role.builtin else role.rights
+    return {"name": role.name, "builtin": role.builtin, "rights": rights, "auto_grant": role.auto_grant}

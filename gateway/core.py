@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -32,6 +32,7 @@ LIST_TTL_MS: Final = 60_000
 LIVE_TTL_MS: Final = 2_000
 LISTEN: Final = "subscriptions/listen"
 SET_LEVEL: Final = "logging/setLevel"
+NO_HEADERS: Final[Mapping[str, str]] = {}
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 
 
@@ -94,6 +95,13 @@ class Core:
             return principal
         return self.provers.prove(credentials.secret, source).on(route)
 
+    def carried(self, org_id: str, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
+        """See `GatewayCore.carried`."""
+        snapshot = self._snapshots.orgs.get(org_id)
+        if snapshot is None or not snapshot.forwardable:
+            return NO_HEADERS
+        return {name: headers[raw].decode("latin-1") for raw, name in snapshot.forwardable.items() if raw in headers}
+
     async def handle(self, request: Request, reply: Reply) -> None:
         """See `GatewayCore.handle`."""
         opened = self._reach(request.principal, request.route, request.client)
@@ -138,7 +146,7 @@ class Core:
             opened,
             page_size=settings.HUB.limits.page_size,
             ttl_ms=LIVE_TTL_MS if request.method == "resources/list" else LIST_TTL_MS,
-            absent=self._absent(opened),
+            notes=self._notes(opened),
         )
         if isinstance(found, RpcError):
             reply.error(found)
@@ -151,17 +159,28 @@ class Core:
             if self.news.sessions is not None:
                 self.news.sessions.listed(request.session.id, name, seen)
 
-    def _absent(self, opened: Reach) -> list[str]:
-        """Slugs of upstreams that do not answer now, as far as the principal may know of them."""
+    def _notes(self, opened: Reach) -> dict[str, Any]:
+        """What a list says beside itself: upstreams that do not answer now, and those that want an account first.
+
+        Both as far as the principal may know of them.
+        """
         failing = [spec for spec in opened.specs() if self._connections.is_failing(spec.id)]
-        return sorted(spec.slug for spec in failing if opened.sees(spec))
+        notes: dict[str, Any] = {}
+        if absent := sorted(spec.slug for spec in failing if opened.sees(spec)):
+            notes["mcphub/absent"] = absent
+        if missing := self._pipeline.connecting.unconnected(opened):
+            notes["mcphub/connect"] = missing
+        return notes
+
+    def _described(self, opened: Reach) -> dict[str, Any]:
+        return described(opened, self._connections.facts, self._pipeline.connecting.unconnected(opened))
 
     def _greet(self, request: Request, reply: Reply, opened: Reach) -> None:
-        said = described(opened, self._connections.facts)
+        said = self._described(opened)
         reply.result(encode({"protocolVersion": request.revision, **said}))
 
     def _discover(self, request: Request, reply: Reply, opened: Reach) -> None:
-        said = described(opened, self._connections.facts)
+        said = self._described(opened)
         info = said.pop("serverInfo")
         reply.result(
             encode(

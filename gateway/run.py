@@ -8,6 +8,7 @@ import msgspec
 
 from audit.events import Event, Kind, PayloadMode, Result
 from gateway import relay, rewriting
+from gateway.along import NO_HEADERS, along
 from gateway.calls import Call
 from gateway.errors import INVALID_PARAMS
 from gateway.failures import Failure, rpc_error, tool_result
@@ -18,7 +19,7 @@ from mcphub.core.ids import new_call_id
 from policies.types import Decision
 from upstreams.errors import RpcError
 from upstreams.transports import wire
-from upstreams.types import Answer, Exchange, Sink, UpstreamSpec
+from upstreams.types import BETWEEN, Answer, Exchange, Sink, UpstreamSpec
 
 RESOURCE_NOT_FOUND = -32002
 """What handshake revisions say where 2026-07-28 says invalid parameters."""
@@ -44,7 +45,10 @@ class Run(msgspec.Struct, frozen=True, eq=False):
 
     def exchange(self, sink: Sink, params: dict[str, Any]) -> Exchange:
         """One request to the upstream, whose questions and notifications go to `sink`."""
-        request, call = self.request, self.call
+        request, call, trace = self.request, self.call, self.request.trace
+        headers, claims = NO_HEADERS, ""
+        if call.spec.forward_headers or call.spec.claims:
+            headers, claims, trace = along(request, call.spec, self.intent.call_id)
         return Exchange(
             method=request.method,
             params=params,
@@ -54,10 +58,12 @@ class Run(msgspec.Struct, frozen=True, eq=False):
             progress=request.progress_token is not None,
             resend=call.resend,
             call_id=self.intent.call_id,
-            trace=request.trace,
+            trace=trace,
             caller=request.principal.id,
             log_level=request.client.log_level or (None if request.era == "modern" else ""),
             param_headers=request.param_headers,
+            headers=headers,
+            claims=claims,
         )
 
     def answered(self, answer: Answer) -> Ended:
@@ -135,5 +141,11 @@ def holder_of(request: Request | Notification, spec: UpstreamSpec) -> str:
     if spec.sharing == "per-user":
         return request.principal.id
     if spec.sharing == "per-session":
-        return request.session.id if request.session else request.principal.id
+        return _of_session(request, spec) if request.session else request.principal.id
     return ""
+
+
+def _of_session(request: Request | Notification, spec: UpstreamSpec) -> str:
+    """A session's own connection; where people have accounts of their own, with whose it is."""
+    session = request.session.id if request.session else ""
+    return f"{request.principal.id}{BETWEEN}{session}" if spec.credential_mode == "per-user" else session

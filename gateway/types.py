@@ -51,7 +51,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
 
     `params` carries no reserved envelope keys; `progress_token` is None when no progress was asked for;
     `received_bytes` is the size of the body; `trace` holds traceparent, tracestate and baggage if sent;
-    `param_headers` are the `Mcp-Param-*` headers of a modern `tools/call`, names in lower case.
+    `param_headers` are the `Mcp-Param-*` headers of a modern `tools/call`, names in lower case; `headers` those
+    others that some upstream of the org may be given.
     """
 
     route: Route
@@ -68,6 +69,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     received_bytes: int = 0
     trace: Mapping[str, str] = {}
     param_headers: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,9 @@ class GatewayCore(Protocol):
 
     def principal(self, credentials: Credentials, route: Route, source: str) -> Principal:
         """The principal behind `credentials`, from memory. Raises `Unauthenticated`, `NotFound`, `Unavailable`."""
+
+    def carried(self, org_id: str, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
+        """Those of a client's headers that some upstream of the org may be given; names in lower case."""
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """Answer one request. Never raises for the upstream's or the policy's sake."""

@@ -13,6 +13,7 @@ NAVIGATION: Final = (
             "upstreams.Upstream": "dns",
             "upstreams.Definition": "build",
             "upstreams.DefinitionVersion": "difference",
+            "upstreams.Credential": "link",
             "upstreams.OAuthRegistration": "passkey",
         },
     ),

@@ -9,12 +9,12 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from mcphub.accounts.social.providers import PROVIDERS, issuer_fault, missing
 from mcphub.core.env import HubSettings
 from mcphub.core.flags import StartOptions
 
 TAG: Final = "mcphub"
 METHODS: Final = ("dev", "password", "google", "github", "oidc")
-LATER: Final = frozenset({"google", "github", "oidc"})
 SECRET_CHARS: Final = 32
 KEY_CHARS: Final = 16
 KNOWN_SECRETS: Final = (
@@ -46,8 +46,12 @@ def _sign_in(hub: HubSettings, start: StartOptions) -> Iterator[CheckMessage]:
         )
     for method in sorted(set(hub.sign_in) - set(METHODS)):
         yield _error(3, f"MCPHUB_SIGN_IN names {method!r}.", f"Use some of {', '.join(METHODS)}.")
-    for method in sorted(set(hub.sign_in) & LATER):
-        yield _error(4, f"Sign-in by {method} is not part of this version.", "Set MCPHUB_SIGN_IN=password.")
+    for provider in (PROVIDERS[name] for name in hub.sign_in if name in PROVIDERS):
+        for name in missing(hub, provider):
+            fix = f"Enter what the provider gave you, or take `{provider.name}` out of MCPHUB_SIGN_IN."
+            yield _error(4, f"Sign-in by {provider.name} needs {name}.", fix)
+    if "oidc" in hub.sign_in and hub.oidc_issuer and (fault := issuer_fault(hub.oidc_issuer)):
+        yield _error(16, f"MCPHUB_OIDC_ISSUER {fault}.", "Copy the issuer from the provider's discovery document.")
 
 
 def _secrets(hub: HubSettings, start: StartOptions) -> Iterator[CheckMessage]:

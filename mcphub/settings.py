@@ -30,6 +30,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "channels",
     "ninja",
+    "social_django",
     "mcphub",
     "mcphub.accounts",
     "audit",

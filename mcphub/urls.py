@@ -10,6 +10,6 @@ urlpatterns = [
     re_path("^api/", nothing_there),
     path("", include("mcphub.dashboard.urls")),
     path("", include("mcphub.accounts.urls")),
-    path("", include("upstreams.oauth.urls")),
+    path("", include("upstreams.urls")),
     path("admin/", admin.site.urls),
 ]

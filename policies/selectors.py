@@ -57,12 +57,12 @@ def role_rights(org_id: str, names: frozenset[str]) -> Iterable[str]:
 
 def held_by(role: Role) -> tuple[int, int]:
     """How many members and working keys of the org hold a role. Roles are JSON lists, which SQLite cannot search."""
-    members = Membership.objects.for_org(role.org_id).values_list("roles", flat=True)
+    members = [member.held_roles for member in Membership.objects.for_org(role.org_id)]
     keys = ApiKey.objects.for_org(role.org_id).filter(revoked_at=None).values_list("roles", flat=True)
     return sum(role.name in held for held in members), sum(role.name in held for held in keys)
 
 
 def holders_of(org_id: Any, right: Right) -> tuple[str, ...]:
     """The e-mails of members who hold `right` in the org."""
-    members = Membership.objects.for_org(org_id).filter(user__is_active=True).values_list("user__email", "roles")
-    return tuple(sorted(email for email, roles in members if right in rights_of(str(org_id), roles)))
+    members = Membership.objects.for_org(org_id).filter(user__is_active=True).select_related("user")
+    return tuple(sorted(item.user.email for item in members if right in rights_of(str(org_id), item.held_roles)))

@@ -10,7 +10,7 @@ from upstreams.models import Definition, Upstream
 
 Facts = Mapping[str, Any]
 
-SECRETS: Final = ("env", "headers", "variables", "oauth")
+SECRETS: Final = ("env", "headers", "variables", "files", "oauth")
 NOISE: Final = frozenset({"updated_at", "revision", "current"})
 
 
@@ -24,7 +24,7 @@ def facts_of(row: Upstream | Definition) -> dict[str, Any]:
 
 def _marks(row: Upstream, name: str) -> Any:
     try:
-        pairs: Mapping[str, Any] = getattr(row, name)
+        pairs: Mapping[str, Any] = getattr(row, name) or {}
     except KeyringError:
         return "cannot be opened"
     return {key: f"set ({keyring().mac('act', str(value).encode()).hex()[:8]})" for key, value in pairs.items()}

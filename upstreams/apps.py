@@ -7,6 +7,10 @@ class UpstreamsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from mcphub.accounts import hooks
         from upstreams import oauth
+        from upstreams.credentials import services
 
+        hooks.on_membership_ended.register(services.end_member)
+        hooks.on_service_key_ended.register(services.end_service_key)
         oauth.register()

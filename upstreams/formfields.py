@@ -86,6 +86,21 @@ class SecretPairsField(forms.CharField):
         return pairs
 
 
+class ShownPairsField(SecretPairsField):
+    """`NAME=value` lines whose values may be shown; a mask stands for nothing here."""
+
+    def shown(self, pairs: Mapping[str, str]) -> str:
+        """The text that shows them."""
+        return "\n".join(self._pair(name, quoted(value)) for name, value in pairs.items())
+
+    def clean(self, value: Any) -> Any:
+        pairs = super().clean(value)
+        masked = [name for name, text in pairs.items() if text is None]
+        if masked:
+            raise forms.ValidationError(f"Enter the value of {', '.join(masked)}: what was hidden is not shown.")
+        return pairs
+
+
 def _start(line: str) -> str:
     """Enough of a line to find it, and not a secret in it."""
     return line[:6] + "…" if len(line) > 6 else line

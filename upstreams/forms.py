@@ -2,45 +2,36 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
+from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
 
 from mcphub.accounts.models import User
-from mcphub.core.keyring import KeyringError
 from mcphub.core.netguard import parse_allowed
-from upstreams import naming
+from upstreams import clientheaders, naming
+from upstreams.accountform import account_faults
 from upstreams.addresses import blocked_at, is_never_opened
-from upstreams.formfields import LinesField, SecretPairsField, with_stored
+from upstreams.formfields import LinesField
+from upstreams.formgiven import GivenForm
 from upstreams.models import TransportChoice, Upstream
 from upstreams.oauthform import OAuthForm
 from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
-from upstreams.serversfile import host_and_port, pair_fault, url_fault
-from upstreams.variables import BUILT_IN, IN_ARGV, fill, required_names, secrets_in
-
-SECRETS: Final = ("headers", "env", "variables")
+from upstreams.serversfile import host_and_port, url_fault
+from upstreams.variables import BUILT_IN, IN_ARGV, fill, mentioned_names, required_names, secrets_in
 
 
-class UpstreamForm(OAuthForm):
+class UpstreamForm(OAuthForm, GivenForm):
     """An upstream as its operator writes it. Secret values go in and never come out."""
 
     acting: ClassVar[User | None] = None
 
     args = LinesField(label="Arguments", help_text="One a line. A line in double quotes is read as a JSON string.")
-    secret_headers = SecretPairsField(
-        ":", label="Headers", help_text="<code>Name: value</code>, one a line. Stored values stay hidden."
-    )
-    secret_env = SecretPairsField(
-        "=", label="Environment", help_text="<code>NAME=value</code>, one a line. Stored values stay hidden."
-    )
-    secret_variables = SecretPairsField(
-        "=",
-        label="Variables",
-        help_text="<code>NAME=value</code>, used as <code>${NAME}</code> in the address, command, arguments, "
-        "headers and environment. <code>\\${NAME}</code> stays as it is. Built in: HOME, DATA_DIR.",
+    forward_headers = LinesField(
+        rows=2,
+        label="Headers of the client that go on",
+        help_text="Names, one a line. Never credentials, cookies, or what proxies and connections add.",
     )
     idempotent = LinesField(
         rows=3,
@@ -69,6 +60,13 @@ class UpstreamForm(OAuthForm):
             "url",
             "command",
             "args",
+            "credential_mode",
+            "credential_kind",
+            "key_header",
+            "key_format",
+            "key_help",
+            "forward_headers",
+            "claims",
             "sharing",
             "trusted",
             "may_elicit",
@@ -87,9 +85,15 @@ class UpstreamForm(OAuthForm):
             "url": "URL",
             "args": "Arguments",
             "sharing": "Connections",
+            "credential_mode": "Whose account",
+            "credential_kind": "Connected by",
+            "key_header": "The key goes into",
+            "key_format": "written as",
+            "key_help": "Where people find their key",
             "may_elicit": "May ask people for input",
             "may_sample": "May ask clients for a model's answer",
             "may_list_roots": "May ask clients for their folders",
+            "claims": "Tell it who is calling",
             "payload_mode": "Arguments in the audit",
             "idempotent": "Idempotent tools",
             "egress_allow": "Allowed private hosts",
@@ -101,25 +105,22 @@ class UpstreamForm(OAuthForm):
         }
         help_texts: ClassVar[dict[str, str]] = {
             "slug": "Stands before its tools: <code>slug__tool</code>.",
+            "credential_mode": "Whoever needs an account connects it under “My connections”. While it is missing, "
+            "calls say so; nothing else ever stands in for it.",
+            "key_header": "A header; for a command, a variable of its environment.",
+            "key_format": "<code>{key}</code> stands for the key.",
             "sharing": "On a connection for everybody a server of the handshake era can ask nobody anything.",
+            "claims": "A short-lived token that it can check with <code>/.well-known/mcphub/keys.json</code>.",
             "trusted": "Believe its annotations, also where they make a tool look less dangerous.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.unreadable = False
-        for name in SECRETS:
-            self._show_names(name)
+        for name in ("credential_mode", "credential_kind"):
+            self.fields[name].required = False
 
-    def _show_names(self, name: str) -> None:
-        field = self.fields.get(f"secret_{name}")
-        if not isinstance(field, SecretPairsField) or self.instance._state.adding:
-            return
-        try:
-            self.initial[f"secret_{name}"] = field.masked(getattr(self.instance, name))
-        except KeyringError as fault:
-            self.unreadable = True
-            field.help_text = f"What is stored cannot be opened ({fault}); saving replaces it."
+    def clean_forward_headers(self) -> list[str]:
+        return list(dict.fromkeys(name.lower() for name in self.cleaned_data["forward_headers"]))
 
     def clean_slug(self) -> str:
         slug: str = self.cleaned_data["slug"]
@@ -127,16 +128,36 @@ class UpstreamForm(OAuthForm):
             raise forms.ValidationError(fault)
         return slug
 
+    def clean_credential_mode(self) -> str:
+        return str(self.cleaned_data["credential_mode"] or self.instance.credential_mode)
+
+    def clean_credential_kind(self) -> str:
+        return str(self.cleaned_data["credential_kind"] or self.instance.credential_kind)
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         self._check_slug_is_free(cleaned)
         self._check_transport(cleaned)
         self._merge_secrets(cleaned)
+        self._check_account(cleaned)
+        self._take_file(cleaned)
+        self._check_pasted(cleaned)
         self._check_times(cleaned)
         self._check_allowed(cleaned)
+        self._check_along(cleaned)
         if "secret_variables" in cleaned and self._variables_are_defined(cleaned):
             self._check_place(cleaned)
         return cleaned
+
+    def _check_along(self, cleaned: Mapping[str, Any]) -> None:
+        for fault in clientheaders.faults_of(cleaned.get("forward_headers", ())):
+            self.add_error("forward_headers", fault)
+        if cleaned.get("transport") != TransportChoice.STDIO:
+            return
+        if cleaned.get("forward_headers"):
+            self.add_error("forward_headers", "A command is given no headers.")
+        if cleaned.get("claims") == "header":
+            self.add_error("claims", "A command is given no headers; choose the member of _meta.")
 
     def _check_slug_is_free(self, cleaned: Mapping[str, Any]) -> None:
         org = cleaned.get("org") or (None if self.instance._state.adding else self.instance.org)
@@ -158,40 +179,9 @@ class UpstreamForm(OAuthForm):
         if stdio and not stdio_allowed():
             self.add_error("transport", "Commands are switched off on this installation (MCPHUB_ALLOW_STDIO).")
 
-    def _merge_secrets(self, cleaned: dict[str, Any]) -> None:
-        for name in SECRETS:
-            field = f"secret_{name}"
-            if field not in cleaned:
-                continue
-            if kept := [
-                key for key, value in cleaned[field].items() if value is None and self._goes_elsewhere(cleaned)
-            ]:
-                self.add_error(field, f"The address changed: enter the value of {', '.join(kept)} again.")
-                continue
-            try:
-                pairs = with_stored(cleaned[field], self._stored(name))
-            except forms.ValidationError as error:
-                self.add_error(field, error)
-                continue
-            for key, value in pairs.items():
-                if fault := pair_fault(name, key, value):
-                    self.add_error(field, f"{fault[:1].upper()}{fault[1:]}.")
-            cleaned[field] = pairs
-
-    def _goes_elsewhere(self, cleaned: Mapping[str, Any]) -> bool:
-        """Whether stored secrets would go to another place than the one that they were given for.
-
-        Who may not read them could send them to a place of their own.
-        """
-        before, now = self.instance.url if not self.instance._state.adding else "", cleaned.get("url", "")
-        return bool(before and now) and _origin(before) != _origin(now)
-
-    def _stored(self, name: str) -> Mapping[str, str]:
-        try:
-            stored: Mapping[str, str] = getattr(self.instance, name)
-        except KeyringError:
-            return {}
-        return stored
+    def _check_account(self, cleaned: Mapping[str, Any]) -> None:
+        for field, fault in account_faults(cleaned):
+            self.add_error(field, fault)
 
     def _check_times(self, cleaned: Mapping[str, Any]) -> None:
         for name in ("connect_s", "call_s", "call_hard_s"):
@@ -204,7 +194,7 @@ class UpstreamForm(OAuthForm):
                 self.add_error(name, "Must not be negative; 0 switches it off.")
 
     def _variables_are_defined(self, cleaned: Mapping[str, Any]) -> bool:
-        known = {*cleaned["secret_variables"], *BUILT_IN}
+        known = {*cleaned["secret_variables"], *cleaned.get("plain_variables", ()), *self.kept_files, *BUILT_IN}
         texts = {
             "url": [cleaned.get("url", "")],
             "command": [cleaned.get("command", "")],
@@ -212,16 +202,21 @@ class UpstreamForm(OAuthForm):
             "secret_headers": cleaned.get("secret_headers", {}).values(),
             "secret_env": cleaned.get("secret_env", {}).values(),
         }
+        for field in ("url", "secret_headers"):
+            for name in mentioned_names(texts[field]):
+                if name in self.kept_files:
+                    self.add_error(field, f"${{{name}}} is the path of a file, which only a command can read.")
         unknown = [(field, name) for field in texts for name in required_names(texts[field]) if name not in known]
         for field, name in unknown:
             self.add_error(field, f"The variable ${{{name}}} is not defined.")
         for field in ("command", "args"):
-            for name in secrets_in(texts[field], cleaned["secret_variables"]):
+            for name in secrets_in(texts[field], self._all_variables(cleaned), self.kept_files):
                 self.add_error(field, f"${{{name}}} is a secret: {IN_ARGV}.")
         return not unknown
 
     def _check_place(self, cleaned: dict[str, Any]) -> None:
-        values = {"HOME": os.path.expanduser("~"), "DATA_DIR": "", **cleaned["secret_variables"]}
+        files = dict.fromkeys(self.kept_files, "file")
+        values = {"HOME": os.path.expanduser("~"), "DATA_DIR": "", **self._all_variables(cleaned), **files}
         command, url = fill(cleaned.get("command", ""), values), fill(cleaned.get("url", ""), values)
         if command and settings.HUB.runner != "e2b" and program(command) is None:
             self.add_error("command", f"“{command}” is not installed here.")
@@ -262,15 +257,3 @@ class UpstreamForm(OAuthForm):
     def allowing(person: Any) -> bool:
         """Whether this person may open private addresses: a hub admin, and not in cloud."""
         return bool(person and person.is_superuser) and settings.HUB.mode == "standalone"
-
-    def _post_clean(self) -> None:
-        super()._post_clean()
-        for name in SECRETS:
-            if f"secret_{name}" in self.cleaned_data:
-                setattr(self.instance, name, self.cleaned_data[f"secret_{name}"])
-
-
-def _origin(url: str) -> tuple[str, str]:
-    """Scheme, host and port as they are written, variables and all."""
-    parts = urlsplit(url)
-    return parts.scheme.lower(), parts.netloc.lower()

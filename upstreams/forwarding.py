@@ -45,6 +45,8 @@ class Ask(msgspec.Struct):
     caller: str
     log_level: str | None
     param_headers: Mapping[str, str]
+    headers: Mapping[str, str]
+    claims: str
 
 
 class Note(msgspec.Struct, omit_defaults=True):
@@ -71,6 +73,7 @@ class End(msgspec.Struct, omit_defaults=True):
     text: str = ""
     outcome: errors.Outcome = "unknown"
     retry_after: float | None = None
+    scopes: str = ""
 
 
 _end: Final = msgspec.msgpack.Decoder(End)
@@ -92,6 +95,8 @@ def asking(upstream: str, exchange: Exchange) -> bytes:
             exchange.caller,
             exchange.log_level,
             exchange.param_headers,
+            exchange.headers,
+            exchange.claims,
         )
     )
 
@@ -100,7 +105,9 @@ def answer_in(body: bytes) -> Answer:
     """The answer that came back. Raises `UpstreamError` as the owner did, or `Moved`."""
     end = _end.decode(body)
     if end.fault:
-        raise FAMILIES[end.fault](end.text, outcome=end.outcome, retry_after=end.retry_after)
+        fault = FAMILIES[end.fault](end.text, outcome=end.outcome, retry_after=end.retry_after)
+        fault.scopes = end.scopes
+        raise fault
     if end.era is None:
         raise Moved
     return Answer(end.era, end.result, unpack(end.error, RpcError) if end.error else None)
@@ -191,6 +198,8 @@ async def served(run: Run, line: Line, body: bytes) -> bytes:
         ask.caller,
         ask.log_level,
         ask.param_headers,
+        ask.headers,
+        ask.claims,
     )
     return msgspec.msgpack.encode(await _ended(run, ask.upstream, exchange))
 
@@ -206,5 +215,6 @@ async def _ended(run: Run, upstream: str, exchange: Exchange) -> End:
             text=error.text,
             outcome=error.outcome,
             retry_after=error.retry_after,
+            scopes=error.scopes,
         )
     return End(answer.era, answer.result, b"" if answer.error is None else pack(answer.error))

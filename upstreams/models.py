@@ -60,6 +60,12 @@ class CredentialKind(models.TextChoices):
     OAUTH = "oauth", "OAuth sign-in"
 
 
+class ClaimsChoice(models.TextChoices):
+    NONE = "", "Nothing"
+    HEADER = "header", "A signed header (HTTP)"
+    META = "meta", "A signed member of _meta"
+
+
 class PayloadChoice(models.TextChoices):
     DEFAULT = "", "Default: redacted"
     NONE = "none", "Keep nothing"
@@ -101,6 +107,9 @@ class Upstream(Versioned):
     discovery off. `revision` rises by itself when a running connection would have to be made anew.
     `source` is the path of the servers file that the row comes from; "" when people edit it here.
     `may_elicit`, `may_sample` and `may_list_roots` say what it may ask of the client whose call it serves.
+    Values of the variables in `shown_variables` may be shown; all others, and the contents of `files` (by variable,
+    see `upstreams.secretfiles`), go in and never come out. `forward_headers` are headers of the client that go on
+    with its calls, `claims` how the upstream is told who is calling (`upstreams.claims`).
     `disabled_tools` are original names that start out switched off when they are first seen.
     `credential_mode` and `_kind` say whose account calls run under and how it is connected (`Credential`);
     `key_header` and `key_format` how an API key is presented: a header's name, or that of a command's environment
@@ -116,6 +125,7 @@ class Upstream(Versioned):
         "env",
         "headers",
         "variables",
+        "files",
         "oauth",
         "sharing",
         "egress_allow",
@@ -136,6 +146,10 @@ class Upstream(Versioned):
     env = EncryptedJSONField(default=dict)
     headers = EncryptedJSONField(default=dict)
     variables = EncryptedJSONField(default=dict)
+    shown_variables = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    files = EncryptedJSONField(null=True)
+    forward_headers = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    claims = models.CharField(max_length=8, choices=ClaimsChoice, default="", db_default="", blank=True)
     oauth = EncryptedJSONField(default=dict)
     credential_mode = models.CharField(
         max_length=8, choices=CredentialMode, default=CredentialMode.NONE, db_default=CredentialMode.NONE.value

@@ -13,9 +13,12 @@ from django.conf import settings
 from django.db.models import Count, Q
 
 from mcphub.core.keyring import KeyringError
-from upstreams.models import HELD_BACK, CatalogueEntry, Upstream, UpstreamState
+from upstreams.claims import audience_of
+from upstreams.credentials.presented import header_of
+from upstreams.models import HELD_BACK, CatalogueEntry, CredentialMode, Upstream, UpstreamState
 from upstreams.reports import Standing
 from upstreams.risk import Risk
+from upstreams.secretfiles import mark, unpacked
 from upstreams.shaping import Shape, shape_of
 from upstreams.types import Era, ServerFacts, Transport, UpstreamSpec
 from upstreams.variables import IN_ARGV, UndefinedVariable, fill, mentioned_names, secrets_in
@@ -120,7 +123,7 @@ def spec_of(row: Upstream) -> UpstreamSpec:
 def _spec(row: Upstream) -> UpstreamSpec:
     limits = settings.HUB.limits
     values = variable_values(row)
-    for name in secrets_in((row.command, *row.args), values):
+    for name in secrets_in((row.command, *row.args), values, row.files or ()):
         raise Unusable(f"The secret ${{{name}}} stands in its command: {IN_ARGV}.")
     return UpstreamSpec(
         id=str(row.pk),
@@ -133,7 +136,11 @@ def _spec(row: Upstream) -> UpstreamSpec:
         command=fill(row.command, values),
         args=tuple(fill(part, values) for part in row.args),
         env=_filled(row.env, values),
-        headers=_filled(row.headers, values),
+        files=unpacked(row.files) if row.is_stdio else {},
+        forward_headers=frozenset(row.forward_headers) - _filled_header(row),
+        claims=cast(Any, row.claims),
+        audience=audience_of(row.slug, fill(row.url, values)) if row.claims else "",
+        headers=_own_headers(row, values),
         sharing=_sharing(row),
         era=cast(Any, row.state.era),
         connect_s=_or(row.connect_s, limits.connect_s),
@@ -146,11 +153,31 @@ def _spec(row: Upstream) -> UpstreamSpec:
         payload_mode=row.payload_mode or "redacted",
         aliases=(row.path_alias,) if row.path_alias else (),
         withheld=frozenset(name for name, switch in SWITCH_OF.items() if not getattr(row, switch)),
+        credential_mode=cast(Any, row.credential_mode),
+        credential_kind=cast(Any, row.credential_kind),
+        key_header=row.key_header,
+        key_format=row.key_format,
     )
 
 
 def _sharing(row: Upstream) -> Any:
+    """A connection is never shared where each person has an account, whatever the row says."""
+    if row.credential_mode == CredentialMode.PER_USER and row.sharing in ("", "shared"):
+        return "per-user"
     return row.sharing or ("shared" if row.is_stdio else "per-user")
+
+
+def _own_headers(row: Upstream, values: Mapping[str, str]) -> dict[str, str]:
+    """The operator's headers without the one that a credential fills: nothing else ever stands in for it."""
+    taken = _filled_header(row)
+    return {name: value for name, value in _filled(row.headers, values).items() if name.lower() not in taken}
+
+
+def _filled_header(row: Upstream) -> frozenset[str]:
+    """The header that a credential fills, in lower case; nothing where there is none."""
+    if row.credential_mode == CredentialMode.NONE:
+        return frozenset()
+    return frozenset({header_of(row.credential_kind, row.key_header)})
 
 
 def _filled(pairs: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
@@ -172,6 +199,8 @@ def variable_values(row: Upstream) -> dict[str, str]:
     values = {"HOME": os.path.expanduser("~"), **row.variables}
     if "DATA_DIR" not in values and "DATA_DIR" in mentioned_names(row.texts()):
         values["DATA_DIR"] = str(data_folder(row))
+    if row.is_stdio:
+        values |= {variable: mark(variable) for variable in row.files or ()}
     return values
 
 

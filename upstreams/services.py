@@ -16,6 +16,7 @@ from upstreams.applying import ImportRefused, SyncReport, apply_import, sync_fil
 from upstreams.catalogue import StoreReport, forget_holder, reclassify, store_catalogue
 from upstreams.importing import ImportPlan, plan_import
 from upstreams.models import Definition, Upstream, UpstreamState
+from upstreams.secretfiles import telling_parts, unpacked
 from upstreams.types import ServerFacts
 
 __all__ = [
@@ -113,9 +114,11 @@ def _secrets(upstream_id: Any) -> Collection[str]:
         return ()
     try:
         values = [*row.env.values(), *row.headers.values(), *row.variables.values(), *row.oauth.values()]
+        files = unpacked(row.files)
     except KeyringError:
         return ()
     parts = {part for value in values if isinstance(value, str) for part in (value, *value.split())}
+    parts |= {part for file in files.values() for part in telling_parts(file.content)}
     return sorted((part for part in parts if len(part) >= SECRET_CHARS), key=len, reverse=True)
 
 

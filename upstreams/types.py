@@ -7,12 +7,16 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from upstreams.errors import RpcError
+from upstreams.secretfiles import SecretFile
 
 Era = Literal["handshake", "modern"]
 Transport = Literal["auto", "http", "sse", "stdio", "agent"]
 Sharing = Literal["shared", "per-user", "per-session"]
 
 MODERN: Final = "2026-07-28"
+BETWEEN: Final = "|"
+"""Between principal and session in the sharing scope of a connection that is one session's and one account's."""
+
 HANDSHAKE_REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 
 
@@ -22,7 +26,12 @@ class UpstreamSpec:
 
     `era` is what a probe found ("" = not probed yet, "both" = modern, and sessions too); times are seconds.
     `revision` changes whenever anything changes that a running connection would have to be made anew for.
-    `withheld` are client capabilities (sampling, elicitation, roots) that this upstream is never offered.
+    `files` are secret files of a command by variable; marks stand for their paths (`upstreams.secretfiles`).
+    `forward_headers` (lower case) may go on from clients; `claims` is "header" or "meta" when the upstream, as
+    `audience`, is told who is calling. `withheld` are client capabilities (sampling, elicitation, roots) that this
+    upstream is never offered.
+    `credential_mode` says whose account calls run under, `credential_kind` how it was connected; an API key goes into
+    the header (of a command: the variable) `key_header`, in place of `{key}` in `key_format`.
     """
 
     id: str
@@ -48,6 +57,25 @@ class UpstreamSpec:
     payload_mode: str = "redacted"
     name: str = ""
     withheld: frozenset[str] = frozenset()
+    files: Mapping[str, SecretFile] = field(default_factory=dict, repr=False)
+    forward_headers: frozenset[str] = frozenset()
+    claims: Literal["", "header", "meta"] = ""
+    audience: str = ""
+    credential_mode: Literal["none", "shared", "per-user"] = "none"
+    credential_kind: Literal["api-key", "oauth"] = "api-key"
+    key_header: str = "Authorization"
+    key_format: str = "Bearer {key}"
+
+    def account_of(self, holder: str) -> str | None:
+        """Whose credential the connection of this sharing scope presents: a principal's, "" for the shared one.
+
+        None: no account's, which is so as well for the hub's own questions where everybody has their own.
+        """
+        if self.credential_mode == "none":
+            return None
+        if self.credential_mode == "shared":
+            return ""
+        return holder.partition(BETWEEN)[0] or None
 
 
 class ClientFacts(msgspec.Struct, frozen=True):
@@ -80,7 +108,9 @@ class Exchange(msgspec.Struct, eq=False):
     `resend` marks what may be sent twice: lists, reads, and tools that the operator marked idempotent.
     `caller` is the principal's id, "" for the hub's own requests; `log_level` the least severe log message that the
     sink takes, "" for whatever is sent, None for none. `param_headers` are `Mcp-Param-*` headers of the client, names
-    in lower case; a modern upstream gets those that the hub does not make itself from the arguments.
+    in lower case; a modern upstream gets those that the hub does not make itself from the arguments. `headers` of the
+    client go with this request over HTTP, but never in a session that several people share; `claims` is a signed
+    header about the caller. `trace` are further members of `_meta`: trace context, and claims where they stand there.
     """
 
     method: str
@@ -95,6 +125,8 @@ class Exchange(msgspec.Struct, eq=False):
     caller: str = ""
     log_level: str | None = None
     param_headers: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    claims: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):

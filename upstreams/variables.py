@@ -4,7 +4,7 @@ r"""`${NAME}` in commands, arguments, URLs, headers and environments; `\${NAME}`
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 from audit.redaction import Redactor
@@ -41,9 +41,13 @@ def mentioned_names(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(match["name"] for match in found if not match["escape"]))
 
 
-def secrets_in(texts: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
-    """The names in `texts` whose variables are secrets, by their name or the shape of their value."""
-    return tuple(name for name in mentioned_names(texts) if _is_secret(name, values.get(name, "")))
+def secrets_in(texts: Iterable[str], values: Mapping[str, str], files: Container[str] = ()) -> tuple[str, ...]:
+    """The names in `texts` whose variables are secrets, by their name or the shape of their value.
+
+    Variables that stand for the path of a file, `files`, are none.
+    """
+    names = (name for name in mentioned_names(texts) if name not in files)
+    return tuple(name for name in names if _is_secret(name, values.get(name, "")))
 
 
 def _is_secret(name: str, value: str) -> bool:

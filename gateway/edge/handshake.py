@@ -134,6 +134,7 @@ class HandshakeEra:
             source=caller.source,
             received_bytes=size,
             trace=trace,
+            headers=self._core.carried(caller.principal.org.id, caller.headers),
         )
         reply = Reply(line, "handshake", request.id, token, self._asks, session.ref.id)
         session.replies[reply] = None

@@ -68,6 +68,7 @@ class ModernEra:
             received_bytes=size,
             trace=envelope.trace,
             param_headers=param_headers(incoming.headers) if method == "tools/call" else NO_HEADERS,
+            headers=self._core.carried(incoming.principal.org.id, incoming.headers),
         )
         reply = Reply(outlet, "modern", request.id, request.progress_token, self._asks)
         outlet.on_leave = reply.cancel

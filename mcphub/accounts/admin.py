@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
+from social_django.models import Association, Nonce, UserSocialAuth
 
 from mcphub.accounts import links, services
 from mcphub.accounts.admin_base import OrgScopedAdmin, actor_of, pill, request_rights
@@ -21,7 +22,7 @@ from mcphub.core.clock import now
 CHOSEN: Final = ("roles", "upstreams", "tools", "application", "expires_at")
 """What the maker of a key chooses, and may change."""
 
-admin.site.unregister(Group)
+admin.site.unregister([Group, UserSocialAuth, Nonce, Association])
 
 
 @admin.register(Org)
@@ -188,7 +189,7 @@ class MembershipAdmin(_RolesAdmin):
 
     @admin.display(description="Roles")
     def role_list(self, member: Membership) -> str:
-        return ", ".join(member.roles)
+        return ", ".join(sorted(member.held_roles))
 
     @pill("State", {"active": "success", "disabled": "danger"})
     def state(self, member: Membership) -> str:

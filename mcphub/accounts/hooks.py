@@ -1,7 +1,7 @@
 """What accounts asks of, or tells, the apps above it; they register at start (`AppConfig.ready`)."""
 
-from collections.abc import Callable, Iterable
-from typing import Final, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,8 +30,14 @@ role_rights: Final[Hook[[str, frozenset[str]], Iterable[str]]] = Hook()
 known_roles: Final[Hook[[str], Iterable[str]]] = Hook()
 """(org id) → names of the org's own roles."""
 
+roles_of_claims: Final[Hook[[str, str, Mapping[str, Any]], Iterable[str]]] = Hook()
+"""(org id, issuer's name or "" for people who signed in, claims) → roles that the org's attribute mappings give."""
+
 on_org_created: Final[Hook[[str], None]] = Hook()
 """(org id), inside the transaction that makes the org."""
+
+on_service_key_ended: Final[Hook[[str, str], None]] = Hook()
+"""(org id, key id), inside the transaction that revokes a key that is nobody's."""
 
 on_membership_ended: Final[Hook[[str, str], None]] = Hook()
 """(org id, user id), inside the transaction that ends the membership."""

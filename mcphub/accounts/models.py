@@ -166,13 +166,19 @@ class Org(models.Model):
 
 
 class Membership(Versioned):
-    """A person's place in an org, with the names of the roles held there."""
+    """A person's place in an org, with the names of the roles held there.
+
+    `claims` are what the provider said of them when they last signed in, and `mapped_roles` what the org's attribute
+    mappings make of it; `attributes` are an operator's own words, and go before claims of the same name.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships", verbose_name="person")
     roles = models.JSONField(default=list)
     attributes = models.JSONField(default=dict, blank=True)
+    claims = models.JSONField(default=dict, blank=True, editable=False)
+    mapped_roles = models.JSONField(default=list, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -182,6 +188,11 @@ class Membership(Versioned):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.org}"
+
+    @property
+    def held_roles(self) -> frozenset[str]:
+        """The roles given by people, and those that follow from claims."""
+        return frozenset([*self.roles, *self.mapped_roles])
 
 
 class ApiKey(Versioned):

@@ -102,7 +102,7 @@ def _key_principal(key: ApiKey, member: Membership | None) -> Principal:
             application=key.application,
             scope=scope,
         )
-    roles = frozenset(member.roles)
+    roles = member.held_roles
     return _person(member, roles & pinned if pinned else roles, key.public_id, key.application, scope)
 
 
@@ -122,7 +122,7 @@ def _person(
         credential=credential,
         application=application,
         scope=scope,
-        attributes=MappingProxyType({**member.attributes, "email": member.user.email}),
+        attributes=MappingProxyType({**member.claims, **member.attributes, "email": member.user.email}),
         user_id=str(member.user_id),
     )
 
@@ -134,7 +134,7 @@ def _ref(org: Org) -> OrgRef:
 def person_principal(user_id: Any, org_id: Any) -> Principal | None:
     """The principal of a signed-in person in one org; None when they are not (any longer) a member there."""
     member = _member(user_id, org_id)
-    return _person(member, frozenset(member.roles)) if member else None
+    return _person(member, member.held_roles) if member else None
 
 
 def principal_named(org_id: Any, name: str) -> Principal | None:
@@ -168,8 +168,8 @@ def rights_by_org(user: User) -> dict[str, frozenset[Right]]:
         return {}
     if user.is_superuser:
         return dict.fromkeys(map(str, Org.objects.values_list("pk", flat=True)), frozenset(Right))
-    members = Membership.objects.filter(user=user, org__enabled=True).values_list("org_id", "roles")
-    return {str(org_id): rights_of(str(org_id), roles) for org_id, roles in members}
+    members = Membership.objects.filter(user=user, org__enabled=True)
+    return {str(item.org_id): rights_of(str(item.org_id), item.held_roles) for item in members}
 
 
 def orgs_with_right(user: User, right: Right | Iterable[Right]) -> frozenset[str]:

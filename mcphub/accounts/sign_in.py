@@ -1,4 +1,6 @@
-"""How people prove who they are: a password, or in development the picker. Every attempt is on record."""
+"""How people prove who they are: password, provider, or in development the picker. Every attempt is on record."""
+
+from typing import Final
 
 from django.conf import settings
 from django.contrib.auth import authenticate
@@ -13,9 +15,16 @@ from mcphub.accounts.acts import COMMAND_LINE
 from mcphub.accounts.links import FIRST_ORG, LinkSpent, OneTimeLink, has_owner
 from mcphub.accounts.models import Membership, Org, User, normal_email
 from mcphub.accounts.roles import MEMBER, OWNER
+from mcphub.accounts.social import entering
+from mcphub.accounts.social.entering import NotLetIn
+from mcphub.accounts.social.identity import Identity
+from mcphub.accounts.social.providers import Provider
 from mcphub.core.addresses import is_loopback
-from mcphub.core.peer import is_from_here, source_of
+from mcphub.core.peer import is_from_here, neighbourhood, source_of
 from mcphub.core.principal import OrgRef, Principal
+
+PENDING: Final = "sign_in_pending"
+MOST_PENDING: Final = 20
 
 
 class Failed(Exception):
@@ -28,15 +37,19 @@ def password_offered() -> bool:
 
 
 def picker_offered(request: HttpRequest) -> bool:
-    """Whether this request may use the development picker: standalone, bound to and asked from loopback, unforwarded.
+    """Whether this request may use the development picker."""
+    return "dev" in settings.HUB.sign_in and is_at_this_machine(request)
+
+
+def is_at_this_machine(request: HttpRequest) -> bool:
+    """Whether a standalone hub that is bound to loopback is asked from there, unforwarded.
 
     The Host header must name loopback too, or a page that rebinds its name to 127.0.0.1 could sign in.
     """
     hub = settings.HUB
     host = split_domain_port(request.META.get("HTTP_HOST", ""))[0]
     return (
-        "dev" in hub.sign_in
-        and hub.mode == "standalone"
+        hub.mode == "standalone"
         and bool(hub.loopback)
         and is_from_here(request.META.get("REMOTE_ADDR") or "", map(str.lower, request.headers))
         and is_loopback(host)
@@ -86,6 +99,44 @@ def by_link(request: HttpRequest, link: OneTimeLink, email: str, password: str) 
         acts.record(acts.person(user, source_of(request)), None, "user.set_password", user.email)
     _start(request, user, link.kind)
     return user
+
+
+def begin_with_provider(request: HttpRequest, provider: Provider) -> None:
+    """Somebody goes to a provider: counted until they come back well. Raises `throttle.Throttled`."""
+    source = source_of(request)
+    marks = throttle.begin(source, f"{provider.name} from {neighbourhood(source)}")
+    request.session[PENDING] = [*request.session.get(PENDING, [])[-MOST_PENDING:], *marks]
+    entering.forget_stale()
+
+
+def by_provider(request: HttpRequest, identity: Identity, setup: bool) -> User:
+    """Let in whomever a provider vouches for. Raises `NotLetIn`.
+
+    The first person of a hub becomes its owner at the machine itself, or with a set-up link (`setup`).
+    """
+    try:
+        user = entering.person_behind(identity)
+    except NotLetIn as refusal:
+        if refusal.code != entering.STRANGER or not identity.verified or not (setup or is_at_this_machine(request)):
+            raise
+        user = _founder(identity, refusal)
+    throttle.succeed(request.session.pop(PENDING, []))
+    _start(request, user, identity.provider)
+    return user
+
+
+def _founder(identity: Identity, refusal: NotLetIn) -> User:
+    with transaction.atomic():
+        try:
+            user = _first_owner(identity.email)
+        except (LinkSpent, services.Refused):
+            raise refusal from None
+        return entering.person_behind(identity) if user.is_active else user
+
+
+def record_provider_failure(request: HttpRequest, provider: Provider, cause: str) -> None:
+    """Put on record why a provider's word opened nothing."""
+    record_sign_in(principal="unknown", method=provider.name, ok=False, reason=cause, source=source_of(request))
 
 
 def change_password(request: HttpRequest, user: User, old: str, new: str) -> None:

@@ -17,6 +17,7 @@ from mcphub.accounts import links, sign_in
 from mcphub.accounts.forms import ChangePassword, FirstOwner, NewPassword, PasswordSignIn, PickPerson
 from mcphub.accounts.models import User
 from mcphub.accounts.services import Refused
+from mcphub.accounts.social import providers
 from mcphub.accounts.throttle import Throttled
 
 LINK = "one_time_link"
@@ -47,7 +48,7 @@ def _by_password(request: HttpRequest) -> HttpResponse:
         form.add_error(None, MISMATCH)
         return _sign_in(request, form, status=401)
     except Throttled as limit:
-        return _too_many(request, limit)
+        return too_many(request, limit)
     return _onward(request)
 
 
@@ -78,6 +79,7 @@ def _sign_in(
         "people": User.objects.filter(is_active=True) if offered else (),
         "first": offered and not links.has_owner(links.FIRST_ORG),
         "next": request.POST.get("next") or request.GET.get("next", ""),
+        "providers": providers.choices(),
     }
     return render(request, "accounts/sign_in.html", context, status=status)
 
@@ -119,6 +121,14 @@ def set_password_page(request: HttpRequest) -> HttpResponse:
         return render(request, "accounts/link_spent.html", status=410)
 
 
+def holds_setup_link(request: HttpRequest) -> bool:
+    """Whether this browser has opened the set-up link, and it still works."""
+    try:
+        return LINK in request.session and links.read(request.session[LINK]).kind == "setup"
+    except links.LinkSpent:
+        return False
+
+
 def _by_link(request: HttpRequest, link: links.OneTimeLink) -> HttpResponse:
     kind = FirstOwner if link.kind == "setup" else NewPassword
     form = kind(request.POST if request.method == "POST" else None, user=link.user)
@@ -130,7 +140,10 @@ def _by_link(request: HttpRequest, link: links.OneTimeLink) -> HttpResponse:
         else:
             request.session.pop(LINK, None)
             return HttpResponseRedirect(get_script_prefix())
-    return render(request, "accounts/set_password.html", {"form": form, "person": link.user}, status=_of(form))
+    context: dict[str, Any] = {"form": form, "person": link.user}
+    if link.kind == "setup":
+        context["providers"] = providers.choices()
+    return render(request, "accounts/set_password.html", context, status=_of(form))
 
 
 def _change_password(request: HttpRequest) -> HttpResponse:
@@ -144,7 +157,7 @@ def _change_password(request: HttpRequest) -> HttpResponse:
         except sign_in.Failed:
             form.add_error("old", "That is not your present password.")
         except Throttled as limit:
-            return _too_many(request, limit)
+            return too_many(request, limit)
         else:
             return HttpResponseRedirect(get_script_prefix())
     return render(request, "accounts/change_password.html", {"form": form}, status=_of(form))
@@ -161,7 +174,8 @@ def _onward(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(wanted if inside else get_script_prefix())
 
 
-def _too_many(request: HttpRequest, limit: Throttled) -> HttpResponse:
+def too_many(request: HttpRequest, limit: Throttled) -> HttpResponse:
+    """Told to wait."""
     minutes = -(-limit.retry_after // 60)
     answer = render(request, "accounts/too_many.html", {"minutes": minutes}, status=429)
     answer["Retry-After"] = str(limit.retry_after)

@@ -37,6 +37,20 @@ def client(allow: Sequence[str] = (), timeout_s: float = TIMEOUT_S) -> httpx.Asy
     )
 
 
+def blocking_client(allow: Sequence[str] = (), timeout_s: float = TIMEOUT_S) -> httpx.Client:
+    """The same for a thread that may wait."""
+    transport = httpx.HTTPTransport(verify=_trust(), trust_env=False)
+    transport._pool = httpcore.ConnectionPool(ssl_context=_trust(), network_backend=_GuardedBlocking(allow))
+    return httpx.Client(
+        transport=transport,
+        trust_env=False,
+        timeout=timeout_s,
+        follow_redirects=True,
+        max_redirects=MAX_REDIRECTS,
+        event_hooks={"response": [_stay_here]},
+    )
+
+
 @lru_cache(maxsize=1)
 def _trust() -> ssl.SSLContext:
     """The machine's trust store, read once: it takes 20 ms."""
@@ -44,6 +58,10 @@ def _trust() -> ssl.SSLContext:
 
 
 async def _stay(response: httpx.Response) -> None:
+    _stay_here(response)
+
+
+def _stay_here(response: httpx.Response) -> None:
     if response.has_redirect_location:
         here, there = response.request.url, response.request.url.join(response.headers["location"])
         if (here.scheme, here.host, here.port) != (there.scheme, there.host, there.port):
@@ -84,3 +102,39 @@ class _Guarded(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await self._inner.sleep(seconds)
+
+
+class _GuardedBlocking(httpcore.NetworkBackend):
+    """The same for a thread that may wait."""
+
+    def __init__(self, allow: Sequence[str]) -> None:
+        self._allow = allow
+        self._inner: Final = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        try:
+            addresses = netguard.resolve_blocking(host, port, self._allow)
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        *others, last = addresses
+        for address in others:
+            try:
+                return self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return self._inner.connect_tcp(last, port, timeout, local_address, socket_options)
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.NetworkStream:
+        raise httpcore.ConnectError("unix sockets are not opened")
+
+    def sleep(self, seconds: float) -> None:
+        self._inner.sleep(seconds)

@@ -150,12 +150,36 @@ async def resolve(host: str, port: int, allow: Sequence[str]) -> list[str]:
     `host` is a name or a literal without brackets. Raises `EgressBlocked` when there is none, or when one
     is of the kind that is never opened (such answers are no accident), and `OSError` for an unknown name.
     """
-    name = host.lower().rstrip(".")
+    name = _plain(host)
+    if _is_address(name):
+        return _checked(name, port, [name], allow)
+    answers = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return _checked(name, port, [str(answer[4][0]) for answer in answers], allow)
+
+
+def resolve_blocking(host: str, port: int, allow: Sequence[str]) -> list[str]:
+    """The same for a thread that may wait."""
+    name = _plain(host)
+    if _is_address(name):
+        return _checked(name, port, [name], allow)
+    answers = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return _checked(name, port, [str(answer[4][0]) for answer in answers], allow)
+
+
+def _plain(host: str) -> str:
+    return host.lower().rstrip(".")
+
+
+def _is_address(name: str) -> bool:
     try:
-        found = [str(ip_address(name))]
+        ip_address(name)
     except ValueError:
-        answers = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        found = list(dict.fromkeys(str(answer[4][0]) for answer in answers))
+        return False
+    return True
+
+
+def _checked(name: str, port: int, answers: Sequence[str], allow: Sequence[str]) -> list[str]:
+    found = list(dict.fromkeys(answers))
     verdicts = {address: check(name, address, port, allow) for address in found}
     for worst in ("never", "private"):
         refused = [address for address in found if verdicts[address] == worst]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.errors import METHOD_NOT_FOUND, STORAGE_UNAVAILABLE, TooManyAttempts
@@ -49,6 +49,9 @@ class TinyCore:
 
     async def fresh(self) -> None:
         return
+
+    def carried(self, org_id: str, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
+        return {}
 
     async def notified(self, note: Notification) -> None:
         self.notes.append(note.method)

@@ -2,12 +2,13 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from mcphub.core.limits import Limits
 from upstreams.connections import Connections
@@ -47,6 +48,9 @@ class MemoryBook:
         self.listings[upstream_id] = listing
         await self._tell()
         return differs
+
+    async def people_due(self, upstream_id: str, every_s: float | None) -> Sequence[str]:
+        return ()
 
     async def due(self) -> DueWork:
         return self.work
@@ -111,7 +115,9 @@ def limits() -> Limits:
 
 @pytest.fixture
 async def hub(book: MemoryBook, limits: Limits) -> AsyncIterator[Connections]:
-    runner = SubprocessRunner(stderr_bytes=limits.stderr_bytes, grace_s=limits.stop_grace_s)
+    runner = SubprocessRunner(
+        stderr_bytes=limits.stderr_bytes, grace_s=limits.stop_grace_s, files=settings.HUB.data_dir / "lent"
+    )
     connections = Connections(Means(limits, runner), book)
     await connections.start()
     yield connections

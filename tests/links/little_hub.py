@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from pathlib import Path
 
 import django
 
@@ -13,14 +14,24 @@ from tests.links.conftest import MemoryBook, spec, tool  # noqa: E402
 from upstreams.connections import Connections  # noqa: E402
 from upstreams.probe import Means  # noqa: E402
 from upstreams.runners.subprocess import SubprocessRunner  # noqa: E402
+from upstreams.secretfiles import SecretFile, mark  # noqa: E402
 
 
 async def main() -> None:
-    hub = Connections(Means(Limits(), SubprocessRunner(stderr_bytes=1000, grace_s=1)), MemoryBook())
+    runner = SubprocessRunner(stderr_bytes=1000, grace_s=1, files=Path(sys.argv[2]))
+    hub = Connections(Means(Limits(), runner), MemoryBook())
     await hub.start()
-    upstream = spec(transport="stdio", command=sys.executable, args=(sys.argv[1], "deaf"), era="handshake")
+    upstream = spec(
+        transport="stdio",
+        command=sys.executable,
+        args=(sys.argv[1], "deaf"),
+        era="handshake",
+        env={"KEY_AT": mark("KEY")},
+        files={"KEY": SecretFile("key", b"canary")},
+    )
     pids = [json.loads((await hub.call(upstream, tool(do))).result)["pid"] for do in ("echo", "grandchild")]
-    print(*pids, flush=True)
+    environment = json.loads((await hub.call(upstream, tool("environment"))).result)
+    print(*pids, environment["KEY_AT"], flush=True)
     await asyncio.Event().wait()
 
 

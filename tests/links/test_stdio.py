@@ -202,24 +202,31 @@ async def test_stop_leaves_no_process_not_even_one_that_left_its_group(hub: Conn
 
 
 @pytest.mark.requirement("R1")
-async def test_killed_hub_leaves_no_process() -> None:
+@pytest.mark.requirement("U7")
+async def test_killed_hub_leaves_no_process_and_no_file(tmp_path: Path) -> None:
     script = Path(__file__).with_name("little_hub.py")
     hub = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tests.links.little_hub",
         str(ODD),
+        str(tmp_path),
         stdout=asyncio.subprocess.PIPE,
         cwd=script.parents[2],
     )
     assert hub.stdout is not None
-    server, grandchild = map(int, (await hub.stdout.readline()).split())
+    *pids, file = (await hub.stdout.readline()).decode().split()
+    server, grandchild = map(int, pids)
+    assert Path(file).read_bytes() == b"canary"
     assert alive(server)
     assert alive(grandchild)
     os.kill(hub.pid, signal.SIGKILL)
     await hub.wait()
     await until_gone(server)
     await until_gone(grandchild)
+    async with asyncio.timeout(10):
+        while list(tmp_path.iterdir()):
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.requirement("P7")

@@ -12,6 +12,7 @@ from mcphub.core.flags import StartOptions
 PLAIN = StartOptions()
 STRONG = "Zq8vN2rT5yLw9pXc3mKd7sHj4bGf6aEu1oRi"
 OTHER = "Wm4tB8nQ2kVx7zLp5cYr9dJh3gSf6aEu1oTi"
+OIDC = {"sign_in": ("oidc",), "oidc_client_id": "x", "oidc_client_secret": "y"}
 GOOD_STANDALONE: dict[str, Any] = {"secret_key": STRONG, "encryption_keys": (OTHER,), "sign_in": ("dev", "password")}
 GOOD_CLOUD: dict[str, Any] = {
     **GOOD_STANDALONE,
@@ -43,6 +44,11 @@ def test_good_settings_have_no_faults() -> None:
         (GOOD_STANDALONE, {"host": "192.168.1.4"}, "E002"),
         (GOOD_STANDALONE, {"sign_in": ("passwort",)}, "E003"),
         (GOOD_CLOUD, {"sign_in": ("google",)}, "E004"),
+        (GOOD_CLOUD, {"sign_in": ("github",), "github_client_id": "x"}, "E004"),
+        (GOOD_CLOUD, {"sign_in": ("oidc",), "oidc_client_id": "x", "oidc_client_secret": "y"}, "E004"),
+        (GOOD_CLOUD, {**OIDC, "oidc_issuer": "http://login.example.org"}, "E016"),
+        (GOOD_CLOUD, {**OIDC, "oidc_issuer": "login.example.org"}, "E016"),
+        (GOOD_CLOUD, {**OIDC, "oidc_issuer": "https://login.example.org/?x=1"}, "E016"),
         (GOOD_CLOUD, {"secret_key": ""}, "E005"),
         (GOOD_CLOUD, {"secret_key": "changeme"}, "E005"),
         (GOOD_CLOUD, {"secret_key": "django-insecure-0123456789-0123456789-0123456789"}, "E005"),

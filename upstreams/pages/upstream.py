@@ -34,6 +34,17 @@ COLOURS = {
 # What the page's script evaluates; on a page to look at only, there is no field to ask.
 OVER_HTTP = "typeof transport === 'undefined' || transport != 'stdio'"
 AS_COMMAND = "typeof transport === 'undefined' || transport == 'stdio'"
+SECRET_FIELDS = {
+    "secret_headers",
+    "secret_env",
+    "plain_variables",
+    "secret_variables",
+    "file_variable",
+    "file_upload",
+    "files_removed",
+    "pasted",
+    "allow_address",
+}
 ASKS = {"refresh": services.mark_refresh_due, "restart": services.mark_restart_due}
 ASKED = {"refresh": "will be listed again", "restart": "will be connected anew"}
 
@@ -52,12 +63,18 @@ class UpstreamAdmin(RecordedAdmin):
     warn_unsaved_form = True
     change_form_outer_before_template = "admin/upstreams/upstream/status.html"
     conditional_fields = dict.fromkeys(
-        ("url", "allow_address", "secret_headers", "egress_allow"), OVER_HTTP
-    ) | dict.fromkeys(("command", "args", "secret_env"), AS_COMMAND)
+        ("url", "allow_address", "secret_headers", "egress_allow", "forward_headers"), OVER_HTTP
+    ) | dict.fromkeys(("command", "args", "secret_env", "file_variable", "file_upload", "files_removed"), AS_COMMAND)
     fieldsets = (
         (None, {"fields": ("org", ("name", "slug"), "enabled")}),
-        ("How it is reached", {"fields": ("transport", "url", "allow_address", "command", "args")}),
-        ("What it is given", {"fields": ("secret_headers", "secret_env", "secret_variables")}),
+        ("How it is reached", {"fields": ("transport", "url", "allow_address", "command", "args", "pasted")}),
+        ("What it is given", {"fields": ("secret_headers", "secret_env", "plain_variables", "secret_variables")}),
+        ("Files that it is given", {"fields": (("file_variable", "file_upload"), "files_removed")}),
+        ("What goes along with a call", {"classes": ("collapse",), "fields": ("forward_headers", "claims")}),
+        (
+            "Whose account calls run under",
+            {"fields": (("credential_mode", "credential_kind"), ("key_header", "key_format"), "key_help")},
+        ),
         (
             "The hub as its OAuth client",
             {
@@ -101,7 +118,7 @@ class UpstreamAdmin(RecordedAdmin):
         fieldsets = super().get_fieldsets(request, obj)
         hidden = set() if self._may_allow(request) else {"allow_address"}
         if obj is not None and not self.has_change_permission(request, obj):
-            hidden |= {"secret_headers", "secret_env", "secret_variables", "allow_address", *OAUTH_FIELDS}
+            hidden |= {*SECRET_FIELDS, *OAUTH_FIELDS}
         if obj is not None and not self._several_orgs(request):
             hidden.add("org")
         return [

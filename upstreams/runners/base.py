@@ -4,13 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from upstreams.secretfiles import SecretFile
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: an argument list (never a shell line) and the only variables added to its environment."""
+    """What to run: an argument list (never a shell line) and the only variables added to its environment.
+
+    `files` are secret files by variable: the runner puts them where only the process can read them, and their paths
+    in place of the marks that stand for them (`upstreams.secretfiles.with_paths`).
+    """
 
     argv: tuple[str, ...] = field(repr=False)
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: Mapping[str, SecretFile] = field(default_factory=dict, repr=False)
 
 
 class Process(Protocol):

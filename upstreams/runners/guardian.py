@@ -1,12 +1,14 @@
-"""Ends the children of a hub that died without a word. Run as a program: `python -I -S guardian.py MARK`.
+"""Ends the children of a hub that died without a word. Run as a program: `python -I -S guardian.py MARK FOLDER`.
 
 Standard input is a pipe that only the hub holds. While it lives it writes `+PGID` and `-PGID` lines;
 end of file means that it is gone. Then every process whose environment carries
 `MCPHUB_CHILD_OF=MARK…` is killed (this finds children that left their process group), and every group
-still listed. Standard library only: it starts in a few milliseconds and costs little memory.
+still listed, and FOLDER, with secret files that they were given, is removed. Standard library only: it
+starts in a few milliseconds and costs little memory.
 """
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -67,3 +69,4 @@ if __name__ == "__main__":
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     watch(sys.argv[1])
+    shutil.rmtree(sys.argv[2], ignore_errors=True)

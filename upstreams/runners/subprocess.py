@@ -12,7 +12,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from upstreams.errors import Unreachable
 from upstreams.programs import program
 from upstreams.runners import guardian
 from upstreams.runners.base import Command
+from upstreams.runners.files import LentFiles, remove
 
 HOST_VARIABLES: Final = frozenset(
     [
@@ -79,23 +80,43 @@ class SubprocessRunner:
 
     level: Final = "subprocess"
 
-    def __init__(self, *, stderr_bytes: int, grace_s: float) -> None:
+    def __init__(self, *, stderr_bytes: int, grace_s: float, files: Path) -> None:
         self._stderr_bytes = stderr_bytes
         self._grace_s = grace_s
         self._mark = secrets.token_hex(16)
+        self._files = LentFiles(files, self._mark)
         self._guardian: subprocess.Popen[bytes] | None = None
         self._started = 0
 
     async def start(self, command: Command) -> "ChildProcess":
         self._started += 1
         mark = f"{self._mark}:{self._started}:"
+        command, lent = await self._lent(command, str(self._started))
         env = child_environment(command.env, mark)
-        program = _find(command.argv[0], env)
+        try:
+            child = await self._child(command.argv, env)
+        except BaseException:
+            await _give_back(lent)
+            raise
+        self._tell(f"+{child.pid}\n")
+        _limit(child.pid)
+        return ChildProcess(self, child, mark, self._stderr_bytes, self._grace_s, lent)
+
+    async def _lent(self, command: Command, name: str) -> tuple[Command, Path | None]:
+        if not command.files:
+            return command, None
+        try:
+            return await aio.in_thread(self._files.lend, command, name)
+        except OSError as error:
+            raise Unreachable(f"Its files cannot be written: {error.strerror}.") from error
+
+    async def _child(self, argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
+        program = _find(argv[0], env)
         self._watch()
         try:
-            child = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 program,
-                *command.argv[1:],
+                *argv[1:],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -104,10 +125,7 @@ class SubprocessRunner:
                 limit=CHUNK,
             )
         except OSError as error:
-            raise Unreachable(f"The command {command.argv[0]} cannot be started: {error.strerror}.") from error
-        self._tell(f"+{child.pid}\n")
-        _limit(child.pid)
-        return ChildProcess(self, child, mark, self._stderr_bytes, self._grace_s)
+            raise Unreachable(f"The command {argv[0]} cannot be started: {error.strerror}.") from error
 
     def gone(self, pid: int) -> None:
         """The child and its group have ended: the guardian need not look after them any more."""
@@ -118,11 +136,12 @@ class SubprocessRunner:
         if watcher is not None and watcher.stdin is not None:
             watcher.stdin.close()
             await aio.in_thread(watcher.wait)
+        self._files.close()
 
     def _watch(self) -> None:
         if self._guardian is None or self._guardian.poll() is not None:
             self._guardian = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(Path(guardian.__file__)), self._mark],
+                [sys.executable, "-I", "-S", str(Path(guardian.__file__)), self._mark, str(self._files.folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -135,6 +154,11 @@ class SubprocessRunner:
             with suppress(BrokenPipeError):
                 self._guardian.stdin.write(line.encode())
                 self._guardian.stdin.flush()
+
+
+async def _give_back(lent: Path | None) -> None:
+    if lent is not None:
+        await aio.in_thread(remove, lent)
 
 
 def _find(command: str, env: Mapping[str, str]) -> str:
@@ -184,6 +208,7 @@ class ChildProcess:
         mark: str,
         stderr_bytes: int,
         grace_s: float,
+        lent: Path | None,
     ) -> None:
         assert child.stdin is not None
         assert child.stdout is not None
@@ -195,6 +220,7 @@ class ChildProcess:
         self._stdout = child.stdout
         self._mark = mark
         self._grace_s = grace_s
+        self._lent = lent
         self._stderr = bytearray()
         self._stderr_bytes = stderr_bytes
         self._drain = aio.spawn(self._keep_stderr(child.stderr), name="stdio-stderr")
@@ -245,6 +271,7 @@ class ChildProcess:
         await (exited(self.pid) if hasattr(os, "pidfd_open") else self._child.wait())
         self._signal(signal.SIGKILL)
         await aio.in_thread(guardian.kill_marked, self._mark)
+        await _give_back(self._lent)
         with suppress(TimeoutError):  # it also waits for the end of pipes, which one that nobody reads does not have
             await asyncio.wait_for(self._child.wait(), PIPES_S)
         self._runner.gone(self.pid)

@@ -28,6 +28,7 @@ NOT_FORWARDED: Final = frozenset(
 )
 USUAL_NAME: Final = 256
 NOTHING: Final[dict[tuple[str, ...], str]] = {}
+CLAIMS_HEADER: Final = "x-mcphub-caller"
 TAKES_BOTH: Final = "application/json, text/event-stream"
 
 
@@ -73,4 +74,15 @@ class Endpoint:
                 known = {f"{MCP_PARAM_HEADER_PREFIX}{token}".lower() for token in mirrored.values()}
                 unknown = ((key, value) for key, value in exchange.param_headers.items() if key not in known)
                 lines += header_lines(unknown)
+        return lines
+
+    def carried(self, exchange: Exchange, *, in_session: bool) -> bytes:
+        """The headers of the client that go on, and the claims about the caller.
+
+        In a session that is not one person's alone the client's are left out: a server may keep what it is told with
+        one request of a session, and serve the next with it.
+        """
+        lines = header_lines([(CLAIMS_HEADER, exchange.claims)]) if exchange.claims else b""
+        if exchange.headers and (exchange.holder or not in_session):
+            lines += header_lines(exchange.headers.items())
         return lines

@@ -143,7 +143,8 @@ class Multiplexed:
                 async with self._turn or nullcontext():
                     self._underway[under.id] = under
                     sent = True
-                    await self.send(wire.request(under.id, exchange.method, params_for(exchange, self.era, under.id)))
+                    params = params_for(exchange, self.era, under.id)
+                    await self.send_for(exchange, wire.request(under.id, exchange.method, params))
                     return await under.answer
         except TimedOut:
             if not sent:
@@ -310,6 +311,10 @@ class Multiplexed:
             task = aio.spawn(self._send_quietly(wire.response(id, outcome)), name="reply-upstream")
             self._replies.add(task)
             task.add_done_callback(self._replies.discard)
+
+    async def send_for(self, exchange: Exchange, data: bytes) -> None:
+        """Send the request of an exchange; over streams of a process nothing goes with it."""
+        await self.send(data)
 
     async def _send_quietly(self, data: bytes) -> None:
         try:

@@ -40,7 +40,7 @@ def modules() -> Path:
                 [npm, "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, capture_output=True, timeout=INSTALL_S
             )
             (folder / "ready").touch()
-        for name in ("client.mjs", "oidc.mjs", "server.mjs"):
+        for name in ("client.mjs", "oidc.mjs", "provider.mjs", "server.mjs"):
             shutil.copy(HERE / name, folder / name)
     return folder / "node_modules"
 

@@ -48,6 +48,8 @@ class _Fixed:
 
 
 class _NoRunner:
+    level = "none"
+
     async def start(self, command: Command) -> Process:
         raise Unreachable("A command is not started for a trial.")
 

@@ -2,8 +2,8 @@
 
 `ACCOUNTS` names a JSON file, read at each request: token → `{"account", "scopes"}`. A token stands in `Authorization`
 or, as some services have it, bare in `X-Api-Key`. `get_headers` gives back what came over the wire; `get_wide` is
-listed and allowed for accounts with the scope `notes:write` only, and refused to others with the challenge of RFC 6750. Every
-request appends its headers as a line to the file named by `DUMP`.
+listed and allowed for accounts with the scope `notes:write` only, and refused to others with the challenge of
+RFC 6750. Every request appends its headers as a line to the file named by `DUMP`.
 """
 
 import json

@@ -22,6 +22,7 @@ from tests.harness.hub import ROOT, Hub, servers_file
 from tests.speed import call_path
 
 EVERY_S: Final = 0.001
+ROUNDS: Final = 400
 WRITER: Final = "record: the writer's thread (redaction, chain, SQLite)"
 LOOP: Final = "event loop, tasks, system calls"
 DOUBLE: Final = "the client's double"
@@ -75,13 +76,14 @@ def _layer(frame: FrameType | None) -> str:
 async def sample(era: str) -> dict[str, float]:
     """µs a call by part."""
     sampler = Sampler()
-    async with call_path.calls(era) as call:
-        await call_path.spent_us(call, call_path.CALLS)
+    async with call_path.calls() as caller:
+        call = await caller(era)
+        await call_path.together(call)
         sampler.start()
-        for _ in range(call_path.ROUNDS):
-            await call_path.spent_us(call, call_path.CALLS)
+        for _ in range(ROUNDS):
+            await call_path.together(call)
         sampler.stop()
-    calls = call_path.CALLS * call_path.ROUNDS
+    calls = call_path.CALLS * ROUNDS
     return {part: spent / calls * 1e6 for part, spent in sampler.spent_s.most_common() if part != DOUBLE}
 
 

@@ -17,6 +17,12 @@ class Guesses:
         self._limits = limits
         self._windows: dict[str, tuple[float, int]] = {}
 
+    def wait(self, source: str) -> int:
+        """The seconds that this source has to wait after too many bad ones; nothing is counted."""
+        ends, count = self._windows.get(neighbourhood(source), (0.0, 0))
+        left = ends - clock.monotonic()
+        return int(left) + 1 if left > 0 and count > self._limits.key_attempts else 0
+
     def failed(self, source: str) -> int:
         """Count one bad key; the seconds to wait, 0 while there were not too many."""
         source = neighbourhood(source)

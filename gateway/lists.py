@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway import finding
 from gateway.errors import INVALID_PARAMS
 from gateway.router import Reach
 from gateway.types import Request
@@ -47,8 +48,10 @@ def view_of(reach: Reach, kind: Kind, revision: str) -> View:
         if len(views) >= MAX_VIEWS:
             views.clear()
         wrapped = _wrapped(reach, kind, revision)
-        found = views[key] = build(
-            kind, reach.visible(kind), own_names=reach.own_names, revision=revision, wrapped=wrapped
+        found = views[key] = (
+            finding.view(reach)
+            if kind == "tool" and finding.is_asked(reach)
+            else build(kind, reach.visible(kind), own_names=reach.own_names, revision=revision, wrapped=wrapped)
         )
     return found
 
@@ -69,6 +72,7 @@ def view_key(reach: Reach, kind: Kind, revision: str) -> tuple[Any, ...]:
     return (
         kind,
         reach.only.id if reach.only else "",
+        reach.subset.key if reach.subset else None,
         revision == MODERN,
         principal.roles,
         principal.scope,
@@ -91,4 +95,4 @@ def _opened(cursor: str, view: View, request: Request) -> str:
 
 
 def _bound_to(request: Request) -> bytes:
-    return f"{request.principal.id} {request.route.path} {request.method}".encode()
+    return f"{request.principal.id} {request.route.bound} {request.method}".encode()

@@ -1,6 +1,10 @@
-"""Handshake sessions, so that every worker knows them."""
+"""Handshake sessions, so that every worker knows them; and the rows of the authorization server."""
 
 from django.db import models
+
+from gateway.authserver.models import Approval, RegistrationMark
+
+__all__ = ["Approval", "RegistrationMark", "Session"]
 
 
 class Session(models.Model):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from gateway.types import NotFound, Route, Unauthenticated
+from gateway.types import NeedsScope, NotFound, Route, Unauthenticated
 from mcphub.core.principal import Principal
 
 
@@ -18,17 +18,24 @@ class Proof:
 
     `opens` is the path of the endpoint that it was issued for, which it opens with all that lies beneath; "" opens
     every endpoint of its org. `others` are the same person in the further orgs of a credential for several.
+    `lacks` names the scope without which it opens nothing, when it was issued without.
     """
 
     principal: Principal
     expires_at: float | None = None
     opens: str = ""
     others: tuple[Principal, ...] = ()
+    lacks: str = ""
 
     def on(self, route: Route) -> Principal:
-        """Who asks on `route`. Raises `Unauthenticated` outside what it opens, `NotFound` in an org not its own."""
+        """Who asks on `route`.
+
+        Raises `Unauthenticated` outside what it opens, `NotFound` in an org not its own, `NeedsScope`.
+        """
         if self.opens and route.path != self.opens and not route.path.startswith(self.opens + "/"):
             raise Unauthenticated
+        if self.lacks:
+            raise NeedsScope(self.lacks)
         if not self.others:
             if route.org and route.org != self.principal.org.slug:
                 raise NotFound

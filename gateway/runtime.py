@@ -9,6 +9,8 @@ from django.conf import settings
 
 from audit.flood import Denials
 from audit.writer import writer
+from gateway.authserver.prover import TokenProver
+from gateway.authserver.service_tokens import ServiceTokenProver
 from gateway.core import Core
 from gateway.edge.app import EdgeApp
 from gateway.edge.config import EdgeConfig
@@ -45,7 +47,8 @@ class Runtime:
         self.denials: Final = Denials(writer().record_soon)
         handing = Handing(self.workers)
         self.pipeline: Final = Pipeline(self.connections, writer(), self.denials, settings.HUB.limits, handing)
-        self.core: Final = Core(self.snapshots, self.connections, self.pipeline)
+        provers = (TokenProver(self.snapshots), ServiceTokenProver(self.snapshots))
+        self.core: Final = Core(self.snapshots, self.connections, self.pipeline, provers)
         config = EdgeConfig.of(settings.HUB, settings.START.script_name)
         self.edge_app: Final = EdgeApp(self.core, config, self.workers)
         self.core.news.sessions = self.edge_app.sessions

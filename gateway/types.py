@@ -17,7 +17,8 @@ RequestId = str | int
 class Route:
     """An MCP endpoint, read from the path's syntax alone; "" where the path does not name a part.
 
-    `wire` tells how it is spoken to: streamable HTTP, or one of the two paths of HTTP+SSE (2024-11-05).
+    `wire` tells how it is spoken to: streamable HTTP, or one of the two paths of HTTP+SSE (2024-11-05). `tools` are
+    the client's own globs (`?tools=`), sorted and with commas between; "" for all.
     """
 
     kind: Literal["aggregate", "org", "upstream", "toolset"]
@@ -26,6 +27,12 @@ class Route:
     toolset: str = ""
     path: str = "/mcp"
     wire: Literal["streamable", "sse", "messages"] = "streamable"
+    tools: str = ""
+
+    @property
+    def bound(self) -> str:
+        """What sessions, cursors and states of this endpoint are sealed to."""
+        return f"{self.path}?tools={self.tools}" if self.tools else self.path
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -104,6 +111,14 @@ class Unauthenticated(Exception):
     """No acceptable credential: HTTP 401 with `WWW-Authenticate`."""
 
 
+class NeedsScope(Exception):
+    """The credential was issued without this scope: HTTP 403 with `WWW-Authenticate` (RFC 6750 section 3.1)."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"the token lacks the scope {scope}")
+        self.scope = scope
+
+
 class NotFound(Exception):
     """The route names nothing that this principal may know of: HTTP 404."""
 
@@ -127,7 +142,7 @@ class GatewayCore(Protocol):
         """The principal behind the `credentials` of a request that arrives.
 
         A key that is unknown here may have been made by another process a moment ago, so the database is asked
-        before it is refused. Raises `Unauthenticated`, `TooManyAttempts`, `NotFound`, `Unavailable`.
+        before it is refused. Raises `Unauthenticated`, `NeedsScope`, `TooManyAttempts`, `NotFound`, `Unavailable`.
         """
 
     def principal(self, credentials: Credentials, route: Route, source: str) -> Principal:

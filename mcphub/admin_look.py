@@ -17,13 +17,23 @@ NAVIGATION: Final = (
             "upstreams.OAuthRegistration": "passkey",
         },
     ),
-    ("Who may call it", {"policies.Rule": "rule", "policies.Grant": "key_vertical", "policies.Role": "badge"}),
+    (
+        "Who may call it",
+        {
+            "policies.Rule": "rule",
+            "policies.Grant": "key_vertical",
+            "policies.Role": "badge",
+            "policies.Toolset": "category",
+        },
+    ),
     ("What happened", {"audit.AuditEvent": "history"}),
     (
         "People and keys",
         {
             "accounts.Membership": "group",
             "accounts.ApiKey": "vpn_key",
+            "gateway.Approval": "link",
+            "oauth2_provider.Application": "apps",
             "accounts.Org": "domain",
             "accounts.User": "person",
         },

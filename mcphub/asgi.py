@@ -23,6 +23,7 @@ from mcphub.front import Front, answer  # noqa: E402
 pages: Final = Front(django)
 counts: Final = Front(metrics.application)
 PREFIX: Final = settings.START.path_prefix
+WELL_KNOWN: Final = "/.well-known/"
 PUBLIC_PREFIX: Final = settings.START.script_name
 
 _starting: "asyncio.Task[None] | None" = None
@@ -54,6 +55,8 @@ def below_prefix(scope: Scope) -> Scope | None:
     """The scope with its path below the hub's prefix; None when it lies elsewhere."""
     path = scope["path"]
     if not PREFIX:
+        return scope
+    if path.startswith(WELL_KNOWN):  # clients put it before the path of what they ask about (RFC 8615)
         return scope
     if path != PREFIX and not path.startswith(PREFIX + "/"):
         return None

@@ -8,4 +8,4 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcphub.settings")
 
 app = Celery("mcphub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["audit", "upstreams", "policies", "gateway", "mcphub.accounts"])
+app.autodiscover_tasks(["audit", "upstreams", "policies", "gateway", "gateway.authserver", "mcphub.accounts"])

@@ -30,6 +30,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "channels",
     "ninja",
+    "oauth2_provider",
     "social_django",
     "mcphub",
     "mcphub.accounts",
@@ -86,6 +87,38 @@ AUTH_PASSWORD_VALIDATORS = [
     },
 ]
 UNFOLD = admin_look.UNFOLD
+
+# The hub as authorization server (`gateway.authserver`): code with PKCE S256 only, tokens kept as hashes, no grace.
+OAUTH2_PROVIDER_APPLICATION_MODEL = "oauth2_provider.Application"
+OAUTH2_PROVIDER: dict[str, Any] = {
+    "OAUTH2_VALIDATOR_CLASS": "gateway.authserver.validator.HubValidator",
+    "ACCESS_TOKEN_GENERATOR": "gateway.authserver.tokens.access_token",
+    "REFRESH_TOKEN_GENERATOR": "gateway.authserver.tokens.refresh_token",
+    "ACCESS_TOKEN_EXPIRE_SECONDS": int(HUB.limits.token_s),
+    "REFRESH_TOKEN_EXPIRE_SECONDS": int(HUB.limits.refresh_s),
+    "AUTHORIZATION_CODE_EXPIRE_SECONDS": int(HUB.limits.code_s),
+    "ROTATE_REFRESH_TOKEN": True,
+    "REFRESH_TOKEN_REUSE_PROTECTION": True,
+    "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 0,
+    "PKCE_REQUIRED": True,
+    "SCOPES": {"mcp": "Use the tools, prompts and resources that you may use", "offline_access": "Stay connected"},
+    "DEFAULT_SCOPES": ["mcp"],
+    "ALLOWED_REDIRECT_URI_SCHEMES": ["https"],
+    "ALLOW_LOCALHOST_LOOPBACK": True,
+    "OAUTH2_RESPONSE_TYPES_SUPPORTED": ["code"],
+    "OAUTH2_GRANT_TYPES_SUPPORTED": ["authorization_code", "refresh_token", "client_credentials"],
+    "OAUTH2_TOKEN_ENDPOINT_AUTH_METHODS_SUPPORTED": ["none", "client_secret_post", "client_secret_basic"],
+    "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
+    "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
+    "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
+    "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True,
+    "COMPLIANT_BCP_RFC9700_REFRESH_TOKEN": True,
+    "COMPLIANT_BCP_RFC9700_REDIRECT_URI_MATCHING": True,
+    "COMPLIANT_BCP_RFC9700_REDIRECT_URI_SCHEME": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_REQUIRED": True,
+}
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [ROOT_DIR / "static"]

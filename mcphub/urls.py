@@ -10,6 +10,7 @@ urlpatterns = [
     re_path("^api/", nothing_there),
     path("", include("mcphub.dashboard.urls")),
     path("", include("mcphub.accounts.urls")),
+    path("", include("gateway.authserver.urls")),
     path("", include("upstreams.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -1,7 +1,8 @@
-"""Admin pages of roles, grants and rules."""
+"""Admin pages of roles, grants, rules and toolsets."""
 
 from policies.pages.grant import GrantAdmin
 from policies.pages.role import RoleAdmin
 from policies.pages.rule import RuleAdmin
+from policies.pages.toolset import ToolsetAdmin
 
-__all__ = ["GrantAdmin", "RoleAdmin", "RuleAdmin"]
+__all__ = ["GrantAdmin", "RoleAdmin", "RuleAdmin", "ToolsetAdmin"]

@@ -11,7 +11,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminT
 
 from mcphub.accounts.admin_base import OneOrgForm
 from mcphub.accounts.roles import RIGHTS, Right
-from policies.models import Grant, Role, Rule, tools_only
+from policies.models import Grant, Role, Rule, Toolset, tools_only
 from policies.types import KINDS
 from upstreams.models import Definition, KindChoice, RiskChoice
 
@@ -177,4 +177,20 @@ class RuleForm(OneOrgForm):
             "condition": UnfoldAdminTextareaWidget(
                 attrs={"rows": 3, "spellcheck": "false", "autocomplete": "off", "class": "font-mono"}
             )
+        }
+
+
+class ToolsetForm(OneOrgForm):
+    """A named subset of what upstreams offer."""
+
+    tools = GlobsField(placeholder="github__*, time__get_time", rows=4, required=True)
+
+    class Meta:
+        model = Toolset
+        fields = ("org", "name", "slug", "tools", "search", "enabled")
+        labels = {"search": "Clients search", "slug": "Short name"}
+        help_texts = {
+            "slug": "The last part of its address.",
+            "tools": "Names as clients are listed them, with * and ?. It never gives more than policy does.",
+            "search": "Clients are listed find_tools and call_tool in place of everything it holds.",
         }

@@ -14,9 +14,9 @@ from policies import types
 from policies.validation import rule_problems
 from upstreams.models import KindChoice, RiskChoice, Upstream
 
-ROLE_NAME: RegexValidator = RegexValidator(
-    rf"\A{SLUG_PATTERN}\Z", "2–32 lower-case letters, digits and inner hyphens.", "role_name"
-)
+SLUG_WORDS = "2–32 lower-case letters, digits and inner hyphens."
+ROLE_NAME: RegexValidator = RegexValidator(rf"\A{SLUG_PATTERN}\Z", SLUG_WORDS, "role_name")
+SLUG: RegexValidator = RegexValidator(rf"\A{SLUG_PATTERN}\Z", SLUG_WORDS, "slug")
 
 
 class AutoGrantChoice(models.TextChoices):
@@ -173,3 +173,31 @@ class Rule(Versioned):
             reason=self.reason,
             enabled=self.enabled,
         )
+
+
+class Toolset(Versioned):
+    """A named subset of what an org offers, at an address of its own: `/mcp/{org}/t/{slug}`.
+
+    `tools` are globs over public names of tools and prompts (`github__*`); resources come along with the upstreams
+    that have any of them. It never gives more than policy does. With `search`, clients are listed two tools,
+    `find_tools` and `call_tool`, in place of all that it holds.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="toolsets")
+    slug = models.CharField(max_length=32, validators=[SLUG])
+    name = models.CharField(max_length=80)
+    tools = models.JSONField(default=list)
+    search = models.BooleanField(default=False)
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ("slug",)
+        constraints = (models.UniqueConstraint(fields=("org", "slug"), name="one_toolset_per_slug"),)
+
+    def __str__(self) -> str:
+        return self.slug
+
+    def spec(self) -> types.ToolsetSpec:
+        """The toolset as the gateway reads it."""
+        return types.ToolsetSpec(self.slug, self.name, tuple(self.tools), self.search)

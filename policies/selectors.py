@@ -1,12 +1,14 @@
 """What is stored of an org's policy."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mcphub.accounts.models import ApiKey, Membership
 from mcphub.accounts.roles import MEMBER, OPERATOR, OWNER, RIGHTS, VIEWER, Right, rights_of
 from policies import types
-from policies.models import Grant, Role, Rule
+from policies.globs import Globs
+from policies.models import Grant, Role, Rule, Toolset
 from upstreams.models import Definition
 
 BUILT_IN: Final[tuple[types.RoleSpec, ...]] = (
@@ -30,6 +32,38 @@ def grants(org_id: Any) -> list[types.Grant]:
 def rules(org_id: Any) -> list[types.Rule]:
     """All rules of the org, switched-off ones too."""
     return [row.spec() for row in Rule.objects.for_org(org_id)]
+
+
+def toolsets(org_id: Any) -> list[types.ToolsetSpec]:
+    """The org's toolsets that are switched on."""
+    return [row.spec() for row in Toolset.objects.for_org(org_id).filter(enabled=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldTool:
+    """A tool or prompt of a toolset by its public name; `tokens` is None until they are counted."""
+
+    name: str
+    kind: str
+    upstream: str
+    risk: str
+    tokens: int | None
+
+
+def held_tools(toolset: Toolset) -> list[HeldTool]:
+    """What a toolset holds of that which upstreams offer to anybody now, by public name."""
+    globs = Globs.of(tuple(toolset.tools))
+    offered = Definition.objects.for_org(toolset.org_id).filter(
+        kind__in=("tool", "prompt"), enabled=True, entries__isnull=False
+    )
+    rows = offered.distinct().select_related("upstream", "current")
+    held = [row for row in rows if toolset.tools and globs.match(row.public_name) and not row.held]
+    return sorted((_held_tool(row) for row in held), key=lambda each: each.name)
+
+
+def _held_tool(row: Definition) -> HeldTool:
+    tokens = row.current.tokens if row.current else None
+    return HeldTool(row.public_name, row.kind, row.upstream.slug, str(row.risk), tokens)
 
 
 def targets(org_id: Any) -> list[types.Target]:

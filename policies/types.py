@@ -58,6 +58,16 @@ class RoleSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolsetSpec:
+    """A named subset: globs over public names, and whether clients get a search in place of the list."""
+
+    slug: str
+    name: str
+    tools: tuple[str, ...]
+    search: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What a call would reach: `name` is the original tool or prompt name, or the resource URI."""
 

@@ -28,7 +28,7 @@ from gateway.eras.modern import HANDSHAKE_HEADERS, VERSION_HEADER, is_modern
 from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Header, Refused, TooManyAttempts, refused
 from gateway.server.drain import drain
 from gateway.sessions import SWEEP_S, Sessions
-from gateway.types import Credentials, GatewayCore, NotFound, Route, Unauthenticated, Unavailable
+from gateway.types import Credentials, GatewayCore, NeedsScope, NotFound, Route, Unauthenticated, Unavailable
 from mcphub.core.aio import cancel, spawn
 from mcphub.core.principal import Principal
 from mcphub.core.strictjson import BadJson, loads
@@ -117,7 +117,7 @@ class EdgeApp:
             await self._core.fresh()
             headers = single(scope["headers"])
             self._guard.check(headers)
-            route = routed(scope["path"])
+            route = routed(scope)
             if route.wire != "streamable":
                 raise refused(404, INVALID_REQUEST, "Not found")
             caller = Caller(headers, route, *await self._authenticated(scope, headers, route))
@@ -133,7 +133,7 @@ class EdgeApp:
         """Who asks for what; None for a CORS preflight. Raises `Refused`, `Unavailable`."""
         headers = single(scope["headers"])
         outlet.cors = self._guard.check(headers)
-        route = routed(scope["path"])
+        route = routed(scope)
         method = scope["method"]
         if method == "OPTIONS":
             return None
@@ -151,18 +151,28 @@ class EdgeApp:
         try:
             principal = await self._core.authenticate(credentials, route, source)
         except Unauthenticated:
-            raise self._unauthenticated(scope, headers, route, credentials.scheme != "none") from None
+            why = "" if credentials.scheme == "none" else "invalid_token"
+            raise self._challenged(401, "Authentication required", scope, headers, route, why) from None
+        except NeedsScope as needs:
+            message = f"The credential was issued without the scope {needs.scope}"
+            raise self._challenged(403, message, scope, headers, route, "insufficient_scope") from None
         except NotFound:
             raise refused(404, INVALID_REQUEST, "Not found") from None
         except TooManyAttempts as error:
             raise refused(429, INVALID_REQUEST, "Too many attempts", (_retry_after(error.retry_after),)) from None
         return credentials, principal, source
 
-    def _unauthenticated(
-        self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], route: Route, presented: bool
+    def _challenged(
+        self,
+        status: int,
+        message: str,
+        scope: Mapping[str, Any],
+        headers: Mapping[bytes, bytes],
+        route: Route,
+        why: str,
     ) -> Refused:
-        value = challenge(self.config, route, self._sources.base_url(scope, headers), presented)
-        return refused(401, INVALID_REQUEST, "Authentication required", ((b"www-authenticate", value),))
+        value = challenge(self.config, route, self._sources.base_url(scope, headers), why)
+        return refused(status, INVALID_REQUEST, message, ((b"www-authenticate", value),))
 
     async def _post(self, incoming: Incoming, receive: Receive, scope: Mapping[str, Any]) -> None:
         check_declared(incoming.headers, self.config.limits)
@@ -213,12 +223,17 @@ def single(raw: Sequence[Header]) -> dict[bytes, bytes]:
     return headers
 
 
-def routed(path: str) -> Route:
-    """The endpoint at `path`. Raises `Refused` (404)."""
-    route = paths.parse(path)
+def routed(scope: Mapping[str, Any]) -> Route:
+    """The endpoint that is asked for. Raises `Refused`: 404 where there is none, 400 for globs that are none."""
+    route = paths.parse(scope["path"])
     if route is None:
         raise refused(404, INVALID_REQUEST, "Not found")
-    return route
+    if not (query := scope.get("query_string")):
+        return route
+    try:
+        return paths.narrowed(route, query)
+    except ValueError as fault:
+        raise refused(400, INVALID_REQUEST, str(fault)) from None
 
 
 def _unavailable(unavailable: Unavailable) -> Refused:

@@ -10,6 +10,8 @@ from gateway.edge.config import EdgeConfig
 from gateway.types import Credentials, Route
 
 NOTHING: Final = Credentials("none", "")
+SCOPE: Final = "mcp"
+"""What a token needs on every endpoint."""
 
 
 def credentials_of(headers: Mapping[bytes, bytes]) -> Credentials:
@@ -34,8 +36,8 @@ def _password(encoded: bytes) -> str:
         return ""
 
 
-def challenge(config: EdgeConfig, route: Route, base_url: str, presented: bool) -> bytes:
-    """`WWW-Authenticate` for a 401 (RFC 9728 section 5.1, RFC 6750 section 3)."""
+def challenge(config: EdgeConfig, route: Route, base_url: str, error: str) -> bytes:
+    """`WWW-Authenticate` for a 401 or 403 (RFC 9728 section 5.1, RFC 6750 section 3); `error` "" without one."""
     metadata = f"{base_url}/.well-known/oauth-protected-resource{quote(config.path_prefix + route.path)}"
-    error = 'error="invalid_token", ' if presented else ""
-    return f'Bearer {error}resource_metadata="{metadata}"'.encode("latin-1", "replace")
+    told = f'error="{error}", ' if error else ""
+    return f'Bearer {told}scope="{SCOPE}", resource_metadata="{metadata}"'.encode("latin-1", "replace")

@@ -7,7 +7,7 @@ import structlog
 from gateway.edge.incoming import Caller
 from gateway.edge.reply import Reply
 from gateway.errors import INVALID_REQUEST, Refused
-from gateway.types import GatewayCore, NotFound, Request, Unauthenticated, Unavailable
+from gateway.types import GatewayCore, NeedsScope, NotFound, Request, Unauthenticated, Unavailable
 from upstreams.errors import RpcError
 
 METHOD_CHARS = 80
@@ -48,7 +48,7 @@ def still_allowed(core: GatewayCore, caller: Caller) -> bool:
     """
     try:
         now = core.principal(caller.credentials, caller.route, caller.source)
-    except (Unauthenticated, NotFound, Unavailable):
+    except (Unauthenticated, NeedsScope, NotFound, Unavailable):
         return False
     same = now.id == caller.principal.id and now.org.id == caller.principal.org.id
     caller.principal = now

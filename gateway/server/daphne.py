@@ -7,6 +7,7 @@ request (backpressure), the factory (which makes them) and the server (start, dr
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -25,6 +26,9 @@ from gateway.server.doors import Doors
 from gateway.server.drain import App, Drain, Message
 from gateway.server.refusals import LINGER_BYTES, LINGER_S, refusal, target_path
 from mcphub.core.limits import Limits
+
+reactor.seconds = time.monotonic
+"""Twisted's timers go by the date: put forward, it ended every idle connection, perhaps under a request."""
 
 KEEP_ALIVE_S: Final = 75
 FLUSH_S: Final = 3

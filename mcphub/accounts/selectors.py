@@ -137,6 +137,15 @@ def person_principal(user_id: Any, org_id: Any) -> Principal | None:
     return _person(member, member.held_roles) if member else None
 
 
+def people_principals(user_ids: Iterable[Any]) -> dict[Any, list[Principal]]:
+    """The principals of these people, one an org that they are a member of; nobody who may not sign in."""
+    members = Membership.objects.filter(user__in=set(user_ids), user__is_active=True, org__enabled=True)
+    found: dict[Any, list[Principal]] = {}
+    for member in members.select_related("user", "org"):
+        found.setdefault(member.user_id, []).append(_person(member, frozenset(member.roles)))
+    return found
+
+
 def principal_named(org_id: Any, name: str) -> Principal | None:
     """The principal behind an e-mail or a key name of the org, as it would be now; None when unknown."""
     users = User.objects.filter(email=name.strip().lower()).values_list("pk", flat=True)

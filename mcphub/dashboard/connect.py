@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from asgiref.sync import async_to_sync
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -13,13 +12,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
+from gateway import connect
+from gateway.connections import Line, line_of, parts_of, seats_of
 from mcphub.accounts.admin_base import actor_of
 from mcphub.accounts.models import User
-from mcphub.dashboard.connections import Line, line_of, parts_of, seats_of
 from mcphub.dashboard.forms import PasteKey
-from upstreams.credentials import links, seams, services, trial
+from upstreams.credentials import links, seams, services
 from upstreams.credentials.links import LinkEnded
-from upstreams.selectors import Unusable, spec_of
 
 GO_ON = "If a program sent you here, it can go on now."
 
@@ -67,23 +66,14 @@ def paste_key(request: HttpRequest, upstream_id: UUID) -> HttpResponse:
     form = PasteKey(request.POST)
     if not line.by_key or not form.is_valid():
         return _page(request, line, form, status=400)
-    secret = {"key": form.cleaned_data["key"]}
+    given = form.cleaned_data
     try:
-        verdict = async_to_sync(trial.tried)(spec_of(line.upstream), secret)
-    except Unusable as fault:
-        verdict = trial.Verdict("no", str(fault))
-    if verdict.taken == "no":
-        form.add_error("key", verdict.why)
-        return _page(request, line, form, status=400)
-    try:
-        services.store(
-            line.upstream,
-            line.seat.holder,
-            secret,
-            by=actor_of(request),
-            take_over=form.cleaned_data["take_over"],
-            account=form.cleaned_data["account"],
+        verdict = connect.by_key(
+            line, given["key"], by=actor_of(request), take_over=given["take_over"], account=given["account"]
         )
+    except connect.Refused as refused:
+        form.add_error("key", str(refused))
+        return _page(request, line, form, status=400)
     except services.Occupied as occupied:
         form.add_error("take_over", f"{occupied.by} connected it. Say that you take it over.")
         return _page(request, line, form, status=409)

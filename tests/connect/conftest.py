@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 
 from tests.harness.browser import Browser
@@ -21,6 +23,8 @@ BOB: Final = "bob@example.org"
 SECOND: Final = "second@example.org"
 LEAVER: Final = "leaver@example.org"
 ROLES: Final = {ALICE: "viewer", BOB: "viewer", SECOND: "operator", LEAVER: "viewer"}
+ALICES: Final = {"account": "alice", "scopes": ["notes:read"]}
+BOBS: Final = {"account": "bob", "scopes": ["notes:read", "notes:write"]}
 PERSONAL: Final = {"mode": "per-user", "help": "Make one at notes.example."}
 KEYED: Final = {"mode": "per-user", "header": "X-Api-Key", "format": "{key}"}
 SHARED: Final = {"mode": "shared"}
@@ -37,7 +41,7 @@ print(json.dumps({{
 """
 
 
-@dataclass
+@dataclass(eq=False)
 class Place:
     """The hub and the servers: `old` speaks the handshake era, `new` the modern one; `team` is `old`, shared."""
 
@@ -51,6 +55,7 @@ class Place:
         self.old.let_in(**tokens)
         self.new.let_in(**tokens)
 
+    @cache  # noqa: B019  # a few names, for as long as the tests run
     def upstream_id(self, slug: str) -> str:
         """The id of an upstream, as the page of connections links it."""
         with self.browser(OWNER) as browser:
@@ -66,11 +71,15 @@ class Place:
             yield browser
 
     def connect(self, email: str, slug: str, key: str, **fields: str) -> None:
-        """Paste a key on the page of this upstream."""
+        """Paste a key on the page of this upstream, and wait until its tools are listed."""
+        self.paste(email, slug, key, **fields)
+        until(f"{email}'s tools of {slug}", lambda: f"{slug}__get_account" in self.tools(email), 30)
+
+    def paste(self, email: str, slug: str, key: str, **fields: str) -> None:
+        """The first half of it."""
         page = f"/connect/{self.upstream_id(slug)}/"
         with self.browser(email) as browser:
             browser.submit(page, "key-form", to=f"{page}key/", key=key, **fields)
-        until(f"{email}'s tools of {slug}", lambda: f"{slug}__get_account" in self.tools(email), 30)
 
     def tools(self, email: str) -> list[str]:
         """What this person is listed now."""
@@ -102,8 +111,18 @@ def guarded_place(folder: Path, **settings: str) -> Iterator[Place]:
         yield Place(hub, old, new, keys)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """One for all tests of a module; each begins with nobody connected."""
+    """One for all tests of this folder."""
     with guarded_place(tmp_path_factory.mktemp("guarded")) as made:
         yield made
+
+
+@pytest.fixture
+def nobody_is_connected(place: Place) -> None:
+    """Before the test."""
+    place.let_in(**{"alice-token": ALICES, "bob-token": BOBS, "team-token": {"account": "team", "scopes": []}})
+    with httpx.Client(headers={"X-API-Key": place.keys[OWNER]}, trust_env=False, timeout=60) as http:
+        held = http.get(f"{place.hub.url}/api/v1/orgs/default/credentials").json()["items"]
+        for each in held:
+            assert http.delete(f"{place.hub.url}/api/v1/orgs/default/credentials/{each['id']}").is_success

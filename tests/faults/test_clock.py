@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -64,7 +65,9 @@ async def test_jump_of_the_clock_changes_nothing_for_calls_sessions_and_streams(
         reading = [asyncio.create_task(stream.aread()) for stream in streams]
         calls = [asyncio.create_task(tell(client, "evil__act", do="echo", text="hi", pause=8)) for client in clients]
         await asyncio.to_thread(until, "calls under way", lambda: timed.truth.arrived().total() >= len(calls))
+        line = _line(timed.hub)
         await timed.jump(jump)
+        _live(line)
         await asyncio.to_thread(timed.hub.manage, "shell", "--no-imports", "--command", RECONCILE)
         told: list[Told] = [await call for call in calls]
         told += [await tell(client, "evil__act", do="echo", text="hi") for client in clients for _ in range(3)]
@@ -101,6 +104,21 @@ async def test_f36_calls_of_a_dead_process_are_closed_although_its_last_sign_of_
     await asyncio.to_thread(timed.hub.restart)
     timed.hub.manage("shell", "--no-imports", "--command", RECONCILE)
     assert [each.outcome for each in joined(timed.hub, timed.truth, ()).values()] == ["unknown"]
+
+
+def _line(hub: Hub) -> HTTPConnection:
+    """An idle connection that is not opened again."""
+    line = HTTPConnection("127.0.0.1", hub.port, timeout=20)
+    _live(line)
+    line.auto_open = 0
+    return line
+
+
+def _live(line: HTTPConnection) -> None:
+    line.request("GET", "/live")
+    answer = line.getresponse()
+    answer.read()
+    assert answer.status == 200
 
 
 async def _status(hub: Hub, key: str) -> int:

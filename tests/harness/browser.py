@@ -24,10 +24,10 @@ class Browser:
         answer = self._post("/sign-in/", {"way": "dev", "email": email})
         assert answer.status_code == httpx.codes.FOUND, answer.text
 
-    def get(self, path: str) -> str:
+    def get(self, path: str, *, status: int = httpx.codes.OK) -> str:
         """The page behind a path."""
         answer = self._http.get(path)
-        assert answer.status_code == httpx.codes.OK, f"{path}: {answer.status_code} {answer.headers.get('location')}"
+        assert answer.status_code == status, f"{path}: {answer.status_code} {answer.headers.get('location')}"
         return answer.text
 
     def submit(self, path: str, form: str, *, to: str = "", **changes: Any) -> str:

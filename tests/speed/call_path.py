@@ -1,18 +1,21 @@
-"""CPU time of calls through the whole hub, in a process of its own.
+"""Instructions of calls through the whole hub, in a process of its own under callgrind.
 
-`python -m tests.speed.call_path ERA` serves calls from memory through the real server protocol, edge,
-policy, record and upstream connection, and prints a `Figures` as JSON. The database and the upstream of
-`MCPHUB_DATA_DIR` must be there.
+`valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file=FOLDER/counts python -m tests.speed.call_path
+FOLDER` serves calls from memory through the real server protocol, edge, policy, record and upstream connection, and
+prints the `Cost` of a call by era as JSON. The database and the upstream of `MCPHUB_DATA_DIR` must be there.
 """
 
 import asyncio
 import gc
 import json
+import os
+import re
 import sys
-import time
+from asyncio.subprocess import DEVNULL
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -28,8 +31,9 @@ from mcphub import asgi
 KEY: Final = "speed-key-0123456789abcdef"
 TOOL: Final = "speed__echo"
 CLIENTS: Final = 16
-CALLS: Final = 320
-ROUNDS: Final = 40
+CALLS: Final = 32
+ROUNDS: Final = 4
+ERAS: Final = ("modern", "handshake")
 HANDSHAKE: Final = "2025-11-25"
 MODERN: Final = "2026-07-28"
 META: Final = {
@@ -39,16 +43,14 @@ META: Final = {
 }
 
 
-class Figures(msgspec.Struct, frozen=True):
-    """CPU of a call and of a step of the reference loop, best rounds, in µs; containers left as garbage per call."""
+class Cost(msgspec.Struct, frozen=True):
+    """Of one call: instructions of all threads, and containers left as garbage.
 
-    call_us: float
-    step_us: float
+    Both of the cheapest round: what else the process has to do meanwhile can only add.
+    """
+
+    instructions: float
     garbage: float
-
-    @property
-    def ratio(self) -> float:
-        return self.call_us / self.step_us
 
 
 class Line(asyncio.Transport):
@@ -131,60 +133,76 @@ async def opened(era: str, line: Line) -> bytes:
     return call
 
 
-async def step() -> None:
-    """The reference: a fixed piece of work of the kinds that a call is made of."""
-    value: dict[str, Any] = {}
-    for number in range(8):
-        value = {"name": f"step-{number}", "arguments": {"text": "nonce"}, "_meta": {"before": len(value)}}
-        value = json.loads(json.dumps(value))
-    await asyncio.sleep(0)
-
-
-async def spent_us(work: Callable[[], Awaitable[Any]], times: int) -> float:
-    """CPU time of all threads for one of `times`, made by `CLIENTS` at once, in µs."""
+async def together(work: Callable[[], Awaitable[Any]]) -> None:
+    """`work` done `CALLS` times, `CLIENTS` at once."""
 
     async def some() -> None:
-        for _ in range(times // CLIENTS):
+        for _ in range(CALLS // CLIENTS):
             await work()
 
-    began = time.process_time()
     await asyncio.gather(*(some() for _ in range(CLIENTS)))
-    return (time.process_time() - began) / times * 1e6
 
 
 @asynccontextmanager
-async def calls(era: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """What makes one call, on one of `CLIENTS` lines that is free."""
+async def calls() -> AsyncIterator[Callable[[str], Awaitable[Callable[[], Awaitable[None]]]]]:
+    """The hub at work. For an era it gives what makes one call, on one of `CLIENTS` lines that is free."""
     await asgi.start()
     config = make_server(asgi.application, drain(), settings.HUB.limits, open_doors(settings.HUB.limits)).config
     config.load()
     state = ServerState()
-    lines = [Line(lambda: config.http_protocol_class(config, state, {})) for _ in range(CLIENTS)]  # type: ignore[call-arg, misc]  # uvicorn types it as any protocol
-    free = deque([(line, await opened(era, line)) for line in lines])
 
-    async def call() -> None:
-        line, whole = free.popleft()
-        _, body = await line.post(whole)
-        assert b'"nonce"' in body, body
-        free.append((line, whole))
+    async def caller(era: str) -> Callable[[], Awaitable[None]]:
+        lines = [Line(lambda: config.http_protocol_class(config, state, {})) for _ in range(CLIENTS)]  # type: ignore[call-arg, misc]  # uvicorn types it as any protocol
+        free = deque([(line, await opened(era, line)) for line in lines])
 
-    yield call
+        async def call() -> None:
+            line, whole = free.popleft()
+            _, body = await line.post(whole)
+            assert b'"nonce"' in body, body
+            free.append((line, whole))
+
+        return call
+
+    yield caller
     await asgi.stop()
 
 
-async def measure(era: str) -> Figures:
-    """Figures of the best of `ROUNDS` rounds: whatever else the machine does can only add."""
-    async with calls(era) as call:
-        await spent_us(call, CALLS)
-        garbage = await _garbage(call)
-        rounds = [(await spent_us(call, CALLS), await spent_us(step, CALLS)) for _ in range(ROUNDS)]
-    return Figures(min(each for each, _ in rounds), min(each for _, each in rounds), garbage)
+async def counted(folder: Path) -> dict[str, Cost]:
+    """The cost of a call by era. Callgrind writes its files into `folder`."""
+    costs = {}
+    async with calls() as caller:
+        for era in ERAS:
+            call = await caller(era)
+            await together(call)
+            costs[era] = Cost(await _instructions(call, folder), min([await _garbage(call) for _ in range(ROUNDS)]))
+    return costs
+
+
+async def _instructions(work: Callable[[], Awaitable[Any]], folder: Path) -> float:
+    return min([await _counts(work, folder) for _ in range(ROUNDS)])
+
+
+async def _counts(work: Callable[[], Awaitable[Any]], folder: Path) -> float:
+    gc.collect()
+    await _callgrind("--instr=on")
+    await together(work)
+    await _callgrind("--instr=off")
+    await _callgrind("--dump")
+    newest = max(folder.glob("counts.*"), key=lambda path: int(path.suffix[1:]))
+    totals = re.search(r"^totals: (\d+)$", newest.read_text(), re.MULTILINE)
+    assert totals is not None
+    return int(totals[1]) / CALLS
+
+
+async def _callgrind(order: str) -> None:
+    control = await asyncio.create_subprocess_exec("callgrind_control", order, str(os.getpid()), stdout=DEVNULL)
+    assert await control.wait() == 0
 
 
 async def _garbage(call: Callable[[], Awaitable[Any]]) -> float:
     gc.collect()
     gc.disable()
-    await spent_us(call, CALLS)
+    await together(call)
     left = gc.collect() / CALLS
     gc.enable()
     return left
@@ -192,4 +210,4 @@ async def _garbage(call: Callable[[], Awaitable[Any]]) -> float:
 
 if __name__ == "__main__":
     uvloop.install()
-    print(msgspec.json.encode(asyncio.run(measure(sys.argv[1]))).decode())
+    print(msgspec.json.encode(asyncio.run(counted(Path(sys.argv[1])))).decode())

@@ -87,8 +87,8 @@ class Vault:
     async def renewed(self, use: Use, refused: Presented) -> Presented:
         """Another one in place of what the upstream refused, once. Raises `NeedsConnection`, `Unreachable`."""
         opened = await self._read(use)
-        if opened.version == refused.version and use.spec.credential_kind == "oauth":
-            await self._renew(use, refused)
+        if opened.pairs == refused.pairs and use.spec.credential_kind == "oauth":
+            await self._renew(use, opened)
             opened = await self._read(use)
         if opened.pairs == refused.pairs:
             raise await self.refused(use, opened)
@@ -137,8 +137,8 @@ class Vault:
 
     def take(self, org_id: str, rows: Iterable[CredentialFacts]) -> None:
         """All credentials of one org, as they are now."""
-        now = {row.key: row for row in rows}
         before = {key: row for key, row in self._known.items() if row.org_id == org_id}
+        now = {row.key: _newer(row, before.get(row.key)) for row in rows}
         for key in before.keys() - now.keys():
             del self._known[key]
             self._opened.pop(key, None)
@@ -245,6 +245,11 @@ class Vault:
             return await aio.in_thread(function, *args, **kwargs)
         except DatabaseError as error:
             raise Unreachable("The hub's storage does not answer.") from error
+
+
+def _newer(listed: CredentialFacts, known: CredentialFacts | None) -> CredentialFacts:
+    """A row may have been read for a call since the list was made."""
+    return known if known is not None and known.id == listed.id and known.version > listed.version else listed
 
 
 async def _fault_of(work: Coroutine[Any, Any, None]) -> UpstreamError | None:

@@ -85,7 +85,7 @@ class DefinitionAdmin(RecordedAdmin):
     form = DefinitionForm
     change_form_after_template = "admin/upstreams/definition/panel.html"
     warn_unsaved_form = True
-    list_display = ("name", "alias", "kind", "upstream", "risk_pill", "risk_override", "enabled", "offered")
+    list_display = ("name", "alias", "kind", "upstream", "risk_pill", "risk_override", "enabled", "offered", "tokens")
     list_editable = ("risk_override", "enabled")
     list_filter = ("upstream", "kind", RiskFilter, "enabled", OfferedFilter)
     list_select_related = ("upstream", "current")
@@ -166,6 +166,10 @@ class DefinitionAdmin(RecordedAdmin):
     @admin.display(description="Offered now", boolean=True, ordering="is_offered")
     def offered(self, row: Any) -> bool:
         return bool(row.is_offered)
+
+    @admin.display(description="Tokens", ordering="current__tokens", empty_value="–")
+    def tokens(self, row: Any) -> int | None:
+        return row.current.tokens if row.current else None
 
     @admin.display(description="Called")
     def called(self, row: Definition) -> Any:

@@ -21,7 +21,7 @@ from upstreams.models import DefinitionVersion, Upstream, UpstreamState
 from upstreams.oauthform import NAMES as OAUTH_FIELDS
 from upstreams.pages.importing import import_page
 from upstreams.pages.recorded import RecordedAdmin, dash
-from upstreams.selectors import config_fault, offered_tools
+from upstreams.selectors import config_fault, listed_tokens, offered_tools
 
 COLOURS = {
     "up": "success",
@@ -237,6 +237,7 @@ class UpstreamAdmin(RecordedAdmin):
                 "definitions_url": definitions_url(row),
                 "may_ask": self.may_ask(request, row),
                 "offered": row.tools_offered,
+                "tokens": listed_tokens(row),
                 "waiting": DefinitionVersion.objects.filter(definition__upstream=row, review__in=OPEN).count(),
             }
         response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""What a person sees of accounts: every upstream that they may use, and how it stands between them and it."""
+"""What people see of accounts: every upstream that they may use, and how it stands between them and it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from gateway.snapshot import load
 from mcphub.accounts.models import ApiKey, Org, User
 from mcphub.accounts.roles import OWNER, Right
 from mcphub.accounts.selectors import person_principal, rights_by_org
-from mcphub.core.principal import OrgRef
+from mcphub.core.principal import Principal
 from upstreams.credentials.models import SHARED, Credential
 from upstreams.models import CredentialKind, CredentialMode, Upstream
 from upstreams.types import ClientFacts
@@ -35,6 +35,9 @@ class Seat:
 
     holder: str
     label: str
+
+
+EVERYBODY: Final = Seat(SHARED, "everybody")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +95,30 @@ class Part:
 def parts_of(user: User) -> list[Part]:
     """Every upstream that the person may use, by org."""
     orgs = Org.objects.filter(memberships__user=user, enabled=True).order_by("slug")
-    return [Part(org, tuple(_lines(user, org))) for org in orgs]
+    return [Part(org, tuple(_own_lines(user, org))) for org in orgs]
+
+
+def _own_lines(user: User, org: Org) -> Iterator[Line]:
+    principal, rights = person_principal(user.pk, org.pk), _rights(user, org)
+    for line in lines_of(principal, rights) if principal else ():
+        yield _line(rights, line.upstream, seats_of(user, line.upstream)[0])
 
 
 def line_of(user: User, upstream_id: UUID, holder: str | None = None) -> Line | None:
     """One upstream as this person may look at it, or as a holder whom they may act for; None for everything else."""
     upstream = Upstream.objects.filter(pk=upstream_id, enabled=True).select_related("org").first()
-    if upstream is None or upstream.pk not in _usable(user, upstream.org):
+    principal = person_principal(user.pk, upstream.org_id) if upstream else None
+    if upstream is None or principal is None or upstream.pk not in _known_to(principal):
         return None
     seats = seats_of(user, upstream)
-    if holder is None:
-        return _line(user, upstream, seats[0])
-    seat = next((each for each in seats if each.holder == holder), None)
-    return _line(user, upstream, seat) if seat else None
+    seat = next((each for each in seats if holder is None or each.holder == holder), None)
+    return _line(_rights(user, upstream.org), upstream, seat) if seat else None
 
 
 def seats_of(user: User, upstream: Upstream) -> list[Seat]:
     """For whom the person may look at and connect this upstream; their own place is the first."""
     if upstream.credential_mode == CredentialMode.SHARED:
-        return [Seat(SHARED, "everybody")]
+        return [EVERYBODY]
     return [_own_seat(user, upstream.org), *_service_seats(user, upstream.org)]
 
 
@@ -122,29 +130,35 @@ def _own_seat(user: User, org: Org) -> Seat:
     return Seat(f"user:{user.pk}", user.email)
 
 
+def _rights(user: User, org: Org) -> frozenset[Right]:
+    return rights_by_org(user).get(str(org.pk), frozenset())
+
+
 def _service_seats(user: User, org: Org) -> Iterator[Seat]:
-    if Right.MANAGE_KEYS in rights_by_org(user).get(str(org.pk), ()):
+    if Right.MANAGE_KEYS in _rights(user, org):
         for key in ApiKey.objects.for_org(org).filter(user=None, revoked_at=None):
             yield Seat(f"key:{key.pk}", f"service key {key.name}")
 
 
-def _lines(user: User, org: Org) -> Iterator[Line]:
-    for upstream in Upstream.objects.for_org(org).filter(pk__in=_usable(user, org)):
-        yield _line(user, upstream, seats_of(user, upstream)[0])
+def lines_of(principal: Principal, rights: frozenset[Right]) -> list[Line]:
+    """Every upstream that a principal may use, as it stands between the two."""
+    upstreams = Upstream.objects.for_org(principal.org).filter(pk__in=_known_to(principal)).select_related("org")
+    return [_line(rights, upstream, _seat_of(principal, upstream)) for upstream in upstreams]
 
 
-def _line(user: User, upstream: Upstream, seat: Seat) -> Line:
-    rights = rights_by_org(user).get(str(upstream.org_id), frozenset())
+def _seat_of(principal: Principal, upstream: Upstream) -> Seat:
+    if upstream.credential_mode == CredentialMode.SHARED:
+        return EVERYBODY
+    return Seat(principal.id, principal.label)
+
+
+def _line(rights: frozenset[Right], upstream: Upstream, seat: Seat) -> Line:
     may = upstream.credential_mode != CredentialMode.SHARED or Right.MANAGE_UPSTREAMS in rights
     held = Credential.objects.filter(upstream=upstream, holder=seat.holder).first()
     return Line(upstream, seat, held, may)
 
 
-def _usable(user: User, org: Org) -> frozenset[UUID]:
-    """The upstreams that policy lets this person know of."""
-    principal = person_principal(user.pk, org.pk)
-    if principal is None:
-        return frozenset()
-    snapshot = load(OrgRef(str(org.pk), org.slug), 0, LiveTable())
-    reach = Reach(snapshot, principal, ClientFacts())
+def _known_to(principal: Principal) -> frozenset[UUID]:
+    """The upstreams that policy lets a principal know of."""
+    reach = Reach(load(principal.org, 0, LiveTable()), principal, ClientFacts())
     return frozenset(UUID(spec.id) for spec in reach.specs() if reach.sees(spec))

@@ -12,4 +12,5 @@ class PoliciesConfig(AppConfig):
 
         hooks.known_roles.register(selectors.role_names)
         hooks.role_rights.register(selectors.role_rights)
+        hooks.roles_of_claims.register(selectors.roles_of_claims)
         hooks.on_org_created.register(service.make_builtin_roles)

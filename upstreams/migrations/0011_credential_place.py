@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('upstreams', '0009_what_goes_along'),
+        ('upstreams', '0010_tokens'),
     ]
 
     operations = [

@@ -125,7 +125,16 @@ def _with_tail(state: UpstreamState) -> str:
     return (state.last_error or "is down") + tail
 
 
-NEEDING_TABLES: Final[Sequence[Callable[[], Iterator[Finding]]]] = (_keys, _upstreams)
+def _accounts() -> Iterator[Finding]:
+    """Calls refresh what they need by themselves; without the sweep they have to wait for it."""
+    from upstreams.oauth import sweep  # only here: what the protocol takes is not loaded with every process
+
+    if waiting := sweep.overdue():
+        text = f"{waiting} are about to end, and no sweep has refreshed accounts for a while"
+        yield Finding("warning", "refresh of accounts", text, "Run worker and beat (`up` has both).")
+
+
+NEEDING_TABLES: Final[Sequence[Callable[[], Iterator[Finding]]]] = (_keys, _upstreams, _accounts)
 
 
 def _redis() -> Iterator[Finding]:

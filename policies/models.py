@@ -112,6 +112,51 @@ def _is_switches(tools: Any) -> bool:
     )
 
 
+class ReplayQuerySet(models.QuerySet["Replay"]):
+    """Replays by org."""
+
+    def for_org(self, org: Any) -> "ReplayQuerySet":
+        """Only rows of this org (an `Org`, an `OrgRef` or an id)."""
+        return self.filter(org_id=getattr(org, "id", org))
+
+
+class Replay(models.Model):
+    """A draft of rules against the calls of the last `days`: asked for by a person, worked on by a worker.
+
+    `draft` is `{"put": [rule, …], "remove": [name, …]}` as in the API, `result` what `policies.replaying.summary`
+    made of it. `worked_at` is the latest sign of life of whoever works on it.
+    """
+
+    class State(models.TextChoices):
+        DUE = "due", "waiting for a worker"
+        RUNNING = "running", "reading the record"
+        DONE = "done", "done"
+        FAILED = "failed", "failed"
+
+    org_path: ClassVar[str] = "org"
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="replays")
+    title = models.CharField(max_length=120)
+    draft = models.JSONField()
+    days = models.PositiveSmallIntegerField(default=7)
+    asked_by = models.CharField(max_length=320)
+    asked_at = models.DateTimeField(auto_now_add=True)
+    state = models.CharField(max_length=8, choices=State, default=State.DUE, db_index=True)
+    worked_at = models.DateTimeField(null=True)
+    calls = models.PositiveBigIntegerField(default=0)
+    fault = models.CharField(max_length=200, blank=True)
+    result = models.JSONField(null=True)
+
+    objects = ReplayQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-asked_at",)
+
+    def __str__(self) -> str:
+        return f"{self.title}, last {self.days} days"
+
+
 class Rule(Versioned):
     """One ordered line of policy; the lowest priority number comes first and the first match decides.
 

@@ -13,6 +13,9 @@ from policies.mapping import MappingSpec, mapped
 from policies.models import AttributeMapping, Grant, Role, Rule, Toolset
 from upstreams.models import Definition
 
+URI_RISK: Final = types.Risk.READ
+"""Of whatever has a URI (`upstreams.risk.risk_of`)."""
+
 BUILT_IN: Final[tuple[types.RoleSpec, ...]] = (
     types.RoleSpec(OWNER, "all"),
     types.RoleSpec(OPERATOR, "all"),

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from mcphub.dashboard import authorizing, connect, views
+from mcphub.dashboard.why import why
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -14,4 +15,5 @@ urlpatterns = [
     path("connect/<uuid:upstream_id>/", connect.upstream_page, name="connect-upstream"),
     path("connect/<uuid:upstream_id>/key/", connect.paste_key, name="connect-key"),
     path("connect/<uuid:upstream_id>/disconnect/", connect.disconnect, name="disconnect"),
+    path("why/<str:call_id>/", why, name="why"),
 ]

@@ -16,6 +16,7 @@ from mcphub.core.limits import Limits
 from mcphub.core.schema import is_migrated
 from mcphub.core.starting import missing_keys
 from upstreams.models import Upstream, UpstreamState
+from upstreams.oauth.due import overdue
 from upstreams.programs import program
 from upstreams.selectors import config_fault
 
@@ -127,9 +128,7 @@ def _with_tail(state: UpstreamState) -> str:
 
 def _accounts() -> Iterator[Finding]:
     """Calls refresh what they need by themselves; without the sweep they have to wait for it."""
-    from upstreams.oauth import sweep  # only here: what the protocol takes is not loaded with every process
-
-    if waiting := sweep.overdue():
+    if waiting := overdue():
         text = f"{waiting} are about to end, and no sweep has refreshed accounts for a while"
         yield Finding("warning", "refresh of accounts", text, "Run worker and beat (`up` has both).")
 

@@ -130,7 +130,7 @@ def test_an_operators_client_goes_to_no_other_server_than_its_own(world: World) 
         world.names(other.url)
         page = world.begin(issuer=other.url)
         assert page.status_code == 502
-        assert "An operator has to enter the new issuer" in page.content.decode()
+        assert "an operator has to enter the new issuer" in page.content.decode()
         assert not any(asked.startswith("POST") for asked in other.asked)
 
 

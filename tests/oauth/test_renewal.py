@@ -16,7 +16,7 @@ from tests.oauth.conftest import World, tokens
 from tests.oauth.places import Reply
 from upstreams.credentials.models import Credential
 from upstreams.errors import Unreachable
-from upstreams.oauth import notices, sweep
+from upstreams.oauth import due, notices, sweep
 from upstreams.oauth.renewal import renew
 
 
@@ -120,19 +120,21 @@ def test_a_wrong_client_secret_of_an_operator_costs_nobody_their_account(world: 
 def test_the_sweep_takes_what_ends_soon_or_is_old_and_can_be_refreshed(world: World) -> None:
     world.connect()
     row = Credential.objects.get()
-    assert sweep.due(now()) == []
+    assert due.due(now()) == []
     Credential.objects.update(expires_at=now() + timedelta(minutes=19))
-    assert [pk for pk, _ in sweep.due(now())] == [str(row.pk)]
-    assert sweep.overdue() == 1
+    assert [pk for pk, _ in due.due(now())] == [str(row.pk)]
+    assert due.overdue() == 1
     assert any(finding.about == "refresh of accounts" and finding.level == "warning" for finding in findings())
+    assert "no worker has refreshed" in world.browser.get("/").content.decode()
     assert sweep.sweep() == 1
-    assert (sweep.overdue(), sweep.has_run()) == (0, True)
+    assert "no worker has refreshed" not in world.browser.get("/").content.decode()
+    assert (due.overdue(), due.has_run()) == (0, True)
     Credential.objects.update(obtained_at=now() - timedelta(hours=5))
-    assert len(sweep.due(now())) == 1
+    assert len(due.due(now())) == 1
     row = Credential.objects.get()
     row.secret = {"access_token": "alone", "token_endpoint": "x"}
     row.save()
-    assert sweep.due(now()) == []
+    assert due.due(now()) == []
 
 
 @pytest.mark.requirement("C9")

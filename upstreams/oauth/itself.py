@@ -12,9 +12,10 @@ from upstreams.models import Upstream
 from upstreams.oauth import authorization, token_endpoint
 from upstreams.oauth.clients import bind, packed
 from upstreams.oauth.discovery import challenge_of, discover
+from upstreams.oauth.due import CLIENT_CREDENTIALS
 from upstreams.oauth.errors import OAuthFault, Refused
 from upstreams.oauth.outgoing import outgoing
-from upstreams.oauth.setup import CLIENT_CREDENTIALS, Setup, operators_client, setup_of
+from upstreams.oauth.setup import Setup, operators_client, setup_of
 from upstreams.oauth.types import Client, Protected, Tokens
 
 HUB: Final = Actor("hub")

@@ -184,6 +184,7 @@ DONE: Final = frozenset(
         "C5",
         "C6",
         "C9",
+        "S6",
         "A2",
         "A7",
         "O11",

@@ -14,7 +14,8 @@ from typing import Final
 
 import yaml
 
-from tests.conformance.suite import PACKAGE, Scenario, scenario_of
+from tests.conformance.suite import PACKAGE, Scenario
+from tests.conformance.suite import scenario as scenario_of
 from tests.harness import node
 from tests.harness.hub import ROOT, Hub
 from tests.oauth.person import Person

@@ -24,6 +24,8 @@ class Entry:
 
 NAVIGATION: Final = (
     Entry("Home", "home"),
+    Entry("Connections", "connections"),
+    Entry("Applications", "applications"),
     Entry("Members", "members", of_org=True, right=Right.VIEW_CONFIG),
     Entry("Keys", "keys", of_org=True),
     Entry("Service keys", "service-keys", of_org=True, right=Right.MANAGE_KEYS),

@@ -205,7 +205,7 @@ def _by_own_name(reach: Reach, kind: Kind, name: str) -> Any:
 def owner_of(reach: Reach, shown: str) -> tuple[UpstreamSpec | None, str]:
     """The upstream that serves a URI on this route and the URI there, or (None, URI)."""
     if reach.only is not None:
-        return reach.only, shown
+        return (reach.only if reach.includes(reach.only) else None), shown
     spec, uri = reach.unwrapped(shown)
     if spec is not None or uri != shown:
         return spec, uri if spec else shown

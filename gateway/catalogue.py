@@ -63,6 +63,11 @@ class Catalogue:
         """Whether this principal has entries of its own."""
         return holder in self._personal
 
+    def everything(self, kind: Kind) -> list[Entry]:
+        """All entries of a kind, everybody's personal ones too."""
+        indexes = (self._shared, *self._personal.values())
+        return [entry for index in indexes for entry in index.kinds.get(kind, ())]
+
     def public(self, kind: Kind, name: str, holder: str) -> Entry | None:
         """The entry with this public name."""
         own = self._personal.get(holder)

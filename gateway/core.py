@@ -6,9 +6,10 @@ from typing import Final
 
 from django.conf import settings
 
-from gateway import lists
+from gateway import finding, lists
 from gateway.errors import METHOD_NOT_FOUND, TooManyAttempts
 from gateway.facts import described
+from gateway.finding import Finder
 from gateway.guesses import Guesses
 from gateway.keys import KeyProver
 from gateway.mirrored import check_mirrored
@@ -54,6 +55,7 @@ class Core:
             "logging/setLevel": self.news.set_level,
             "resources/list": self._list_resources,
         }
+        self._finder = Finder()
         self.provers: Final = Provers(KeyProver(snapshots), provers)
         self.guesses: Final = Guesses(settings.HUB.limits)
         self._no_auth = settings.START.no_auth
@@ -105,16 +107,21 @@ class Core:
     async def handle(self, request: Request, reply: Reply) -> None:
         """See `GatewayCore.handle`."""
         opened = self._reach(request.principal, request.route, request.client)
-        if request.method in READERS:
+        if finding.is_asked(opened) and request.method == finding.METHOD:
+            await self._finder.call(request, reply, opened, self._call)
+        elif request.method in READERS:
             if opened.snapshot.catalogue.mirrors and request.era == "modern":
                 check_mirrored(request, opened)
-            await self._pipeline.run(request, reply, opened, self._again)
+            await self._call(request, reply, opened)
         elif (wait := self._waiting.get(request.method)) is not None:
             await wait(request, reply, opened)
         elif (method := self._methods.get(request.method)) is not None:
             method(self, request, reply, opened)
         else:
             reply.error(RpcError(METHOD_NOT_FOUND, f"Method not found: {request.method}"), 404)
+
+    def _call(self, request: Request, reply: Reply, opened: Reach) -> Awaitable[None]:
+        return self._pipeline.run(request, reply, opened, self._again)
 
     def _reach(self, principal: Principal, route: Route, client: ClientFacts) -> Reach:
         snapshot = self._snapshots.orgs.get(principal.org.id)

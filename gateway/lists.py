@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from gateway import finding
 from gateway.errors import INVALID_PARAMS
 from gateway.router import Reach
 from gateway.types import Request
@@ -45,8 +46,10 @@ def view_of(reach: Reach, kind: Kind, revision: str) -> View:
         if len(views) >= MAX_VIEWS:
             views.clear()
         wrapped = _wrapped(reach, kind, revision)
-        found = views[key] = build(
-            kind, reach.visible(kind), own_names=reach.own_names, revision=revision, wrapped=wrapped
+        found = views[key] = (
+            finding.view(reach)
+            if kind == "tool" and finding.is_asked(reach)
+            else build(kind, reach.visible(kind), own_names=reach.own_names, revision=revision, wrapped=wrapped)
         )
     return found
 
@@ -67,6 +70,7 @@ def view_key(reach: Reach, kind: Kind, revision: str) -> tuple[Any, ...]:
     return (
         kind,
         reach.only.id if reach.only else "",
+        reach.subset.key if reach.subset else None,
         revision == MODERN,
         principal.roles,
         principal.scope,
@@ -89,4 +93,4 @@ def _opened(cursor: str, view: View, request: Request) -> str:
 
 
 def _bound_to(request: Request) -> bytes:
-    return f"{request.principal.id} {request.route.path} {request.method}".encode()
+    return f"{request.principal.id} {request.route.bound} {request.method}".encode()

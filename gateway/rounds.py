@@ -80,7 +80,7 @@ def _bound_to(request: Request) -> bytes:
     own = {name: value for name, value in request.params.items() if name not in OF_THE_ROUND}
     body = json.dumps([request.method, own], sort_keys=True, separators=(",", ":")).encode()
     principal = request.principal
-    parts = (principal.id, principal.org.id, request.route.path, hashlib.sha256(body).hexdigest())
+    parts = (principal.id, principal.org.id, request.route.bound, hashlib.sha256(body).hexdigest())
     return "\n".join(parts).encode()
 
 

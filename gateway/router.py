@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.catalogue import Entry
 from gateway.snapshot import OrgSnapshot
+from gateway.subsets import Subset, subset_of
 from gateway.types import NotFound, Route
 from gateway.views import unwrap
 from mcphub.core.principal import NO_ATTRIBUTES, Principal
@@ -17,6 +18,7 @@ from upstreams.naming import SEPARATOR
 from upstreams.types import ClientFacts, UpstreamSpec
 
 NOTHING: Final = Target("tool", "", "", Risk.READ)
+NAMED: Final = ("tool", "prompt")
 
 Arguments = Callable[[], Mapping[str, Any]]
 
@@ -24,13 +26,15 @@ Arguments = Callable[[], Mapping[str, Any]]
 class Reach(msgspec.Struct, frozen=True, eq=False):
     """What one request may reach: the org's snapshot, seen by one principal, on one route.
 
-    `only` is the upstream of a single-upstream route, where its own names stand un-prefixed.
+    `only` is the upstream of a single-upstream route, where its own names stand un-prefixed; `subset` what a toolset
+    or the client's own globs leave of the route.
     """
 
     snapshot: OrgSnapshot
     principal: Principal
     client: ClientFacts
     only: UpstreamSpec | None = None
+    subset: Subset | None = None
 
     @property
     def own_names(self) -> bool:
@@ -39,7 +43,20 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
 
     def specs(self) -> Iterable[UpstreamSpec]:
         """The upstreams of this route."""
-        return (self.only,) if self.only else self.snapshot.specs.values()
+        specs = (self.only,) if self.only else self.snapshot.specs.values()
+        return specs if self.subset is None else [spec for spec in specs if self.includes(spec)]
+
+    def includes(self, spec: UpstreamSpec) -> bool:
+        """Whether anything of this upstream is left on this route."""
+        return self.subset is None or self.subset.includes(self.snapshot.catalogue, spec.id, self.principal.id)
+
+    def has(self, entry: Entry) -> bool:
+        """Whether this route, whoever asks, has the entry."""
+        if self.subset is None:
+            return True
+        if entry.kind in NAMED:
+            return self.subset.names(entry)
+        return self.subset.includes(self.snapshot.catalogue, entry.upstream_id, self.principal.id)
 
     def request(self, target: Target, arguments: Arguments | None = None) -> CallRequest:
         """The policy question for `target`; without `arguments` it is asked for a list."""
@@ -52,8 +69,8 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
         )
 
     def is_visible(self, entry: Entry) -> bool:
-        """Whether the principal may know of this definition."""
-        return self.shows(target_of(entry))
+        """Whether the principal may know of this definition, on this route."""
+        return self.has(entry) and self.shows(target_of(entry))
 
     def shows(self, target: Target) -> bool:
         """Whether a call to `target` could be allowed for some arguments."""
@@ -71,6 +88,10 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
 
     def find(self, kind: Kind, name: str) -> Entry | None:
         """The entry that this route calls `name`: its public name, or a bare name that only one visible has."""
+        entry = self._called(kind, name)
+        return entry if entry is None or self.has(entry) else None
+
+    def _called(self, kind: Kind, name: str) -> Entry | None:
         catalogue, holder = self.snapshot.catalogue, self.principal.id
         if self.only is not None:
             return catalogue.called(self.only.id, kind, name, holder)
@@ -123,7 +144,10 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
     def unwrapped(self, uri: str) -> tuple[UpstreamSpec | None, str]:
         """The upstream that a wrapped URI names, and its own URI."""
         slug, original = unwrap(uri)
-        return (self.snapshot.by_slug.get(slug), original) if slug and not self.only else (None, uri)
+        if not slug or self.only:
+            return None, uri
+        spec = self.snapshot.by_slug.get(slug)
+        return (spec if spec is not None and self.includes(spec) else None), original
 
     def facts_read(self) -> str:
         """Whatever of the principal any list depends on, as text."""
@@ -132,6 +156,8 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
 
     def sees(self, spec: UpstreamSpec) -> bool:
         """Whether the principal may know of the upstream: it reads there whatever the name, or sees a definition."""
+        if not self.includes(spec):
+            return False
         if self.shows(Target("tool", spec.slug, "*", Risk.READ)):
             return True
         listed = (self.snapshot.catalogue.listed(kind, self.principal.id, spec.id) for kind in KINDS)
@@ -140,7 +166,7 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
 
 def reach(snapshot: OrgSnapshot, principal: Principal, route: Route, client: ClientFacts, single: str = "") -> Reach:
     """What `route` opens to the principal. `single` is the slug that stands on `/mcp` alone. Raises `NotFound`."""
-    if route.kind == "toolset" or (route.org and route.org != snapshot.org.slug):
+    if route.org and route.org != snapshot.org.slug:
         raise NotFound
     slug = route.upstream or (single if route.kind == "aggregate" else "")
     spec = snapshot.by_slug.get(slug)
@@ -149,7 +175,9 @@ def reach(snapshot: OrgSnapshot, principal: Principal, route: Route, client: Cli
     opened = Reach(snapshot, principal, client, spec)
     if spec is not None and not opened.sees(spec):
         raise NotFound
-    return opened
+    if not route.toolset and not route.tools:
+        return opened
+    return msgspec.structs.replace(opened, subset=subset_of(snapshot, route, own_names=opened.own_names))
 
 
 def live_holder(spec: UpstreamSpec, principal: Principal) -> str:

@@ -140,7 +140,7 @@ class Sessions:
         if session is None:
             return None
         own = session.principal
-        if own.id != principal.id or own.org.id != principal.org.id or session.route.path != route.path:
+        if own.id != principal.id or own.org.id != principal.org.id or session.route.bound != route.bound:
             return None
         now = clock.monotonic()
         if now - session.active_at > self._limits.session_idle_s:
@@ -304,7 +304,7 @@ def _nobody(what: str, session_id: str, facts: Mapping[str, Any]) -> None:
 
 
 def _bound_to(principal: Principal, route: Route) -> bytes:
-    return "\n".join((principal.id, principal.org.id, route.path)).encode()
+    return "\n".join((principal.id, principal.org.id, route.bound)).encode()
 
 
 def _text(client: ClientFacts) -> str:

@@ -27,7 +27,8 @@ from mcphub.core.principal import OrgRef, Principal
 from policies import service as policies
 from policies.engine import RuleSet
 from policies.facts import principal_facts
-from policies.types import Kind
+from policies.selectors import toolsets
+from policies.types import Kind, ToolsetSpec
 from upstreams import selectors as upstreams
 from upstreams.naming import marked, public_name
 from upstreams.selectors import CatalogueRecord
@@ -38,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OrgSnapshot:
-    """One org at one config version. `views` and `facts` are caches that die with the snapshot.
+    """One org at one config version. `views`, `subsets` and `facts` are caches that die with the snapshot.
 
     `live` outlives it; `off` are the resources (upstream id, URI) that an operator switched off, or that are held,
     and `off_templates` the URI templates, by upstream id. `forwardable` are headers of clients, as bytes and as text,
@@ -55,8 +56,10 @@ class OrgSnapshot:
     live: LiveTable = field(default_factory=LiveTable)
     off: frozenset[tuple[str, str]] = frozenset()
     off_templates: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    toolsets: Mapping[str, ToolsetSpec] = field(default_factory=dict)
     forwardable: Mapping[bytes, str] = field(default_factory=dict)
     views: dict[Any, View] = field(default_factory=dict)
+    subsets: dict[Any, Any] = field(default_factory=dict)
     facts: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
     def facts_of(self, principal: Principal) -> Mapping[str, Any]:
@@ -82,6 +85,7 @@ def load(org: OrgRef, version: int, live: LiveTable) -> OrgSnapshot:
         by_slug=MappingProxyType(by_slug),
         catalogue=Catalogue(_entries(records)),
         live=live,
+        toolsets=MappingProxyType({each.slug: each for each in toolsets(org.id)}),
         off=frozenset((each.upstream_id, each.name) for each in records if each.kind == "resource" and _is_off(each)),
         off_templates=_off_templates(records),
         forwardable={name.encode(): name for spec in specs for name in spec.forward_headers},

@@ -48,7 +48,12 @@ def reader(method: str, *, resend: bool = False) -> Callable[[Mapping[str, Any],
         shown = params.get(TASK_ID)
         task = _opened(shown, reach.principal)
         entry = task and reach.snapshot.catalogue.own(task.upstream_id, "tool", task.tool, reach.principal.id)
-        if not task or not entry or (reach.only is not None and reach.only.id != task.upstream_id):
+        if (
+            not task
+            or not entry
+            or not reach.has(entry)
+            or (reach.only is not None and reach.only.id != task.upstream_id)
+        ):
             raise Refused(unknown("task", str(shown)))
         spec = reach.snapshot.specs[task.upstream_id]
         arguments = json.loads(task.arguments) if task.arguments else {}

@@ -17,7 +17,8 @@ RequestId = str | int
 class Route:
     """An MCP endpoint, read from the path's syntax alone; "" where the path does not name a part.
 
-    `wire` tells how it is spoken to: streamable HTTP, or one of the two paths of HTTP+SSE (2024-11-05).
+    `wire` tells how it is spoken to: streamable HTTP, or one of the two paths of HTTP+SSE (2024-11-05). `tools` are
+    the client's own globs (`?tools=`), sorted and with commas between; "" for all.
     """
 
     kind: Literal["aggregate", "org", "upstream", "toolset"]
@@ -26,6 +27,12 @@ class Route:
     toolset: str = ""
     path: str = "/mcp"
     wire: Literal["streamable", "sse", "messages"] = "streamable"
+    tools: str = ""
+
+    @property
+    def bound(self) -> str:
+        """What sessions, cursors and states of this endpoint are sealed to."""
+        return f"{self.path}?tools={self.tools}" if self.tools else self.path
 
 
 class Credentials(msgspec.Struct, frozen=True):

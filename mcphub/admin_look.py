@@ -11,7 +11,16 @@ NAVIGATION: Final = (
         "What we call",
         {"upstreams.Upstream": "dns", "upstreams.Definition": "build", "upstreams.DefinitionVersion": "difference"},
     ),
-    ("Who may call it", {"policies.Rule": "rule", "policies.Grant": "key_vertical", "policies.Role": "badge"}),
+    (
+        "Who may call it",
+        {
+            "policies.Rule": "rule",
+            "policies.Grant": "key_vertical",
+            "policies.Role": "badge",
+            "policies.Replay": "manage_history",
+            "policies.Toolset": "category",
+        },
+    ),
     ("What happened", {"audit.AuditEvent": "history"}),
     (
         "People and keys",

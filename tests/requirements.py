@@ -169,6 +169,8 @@ DONE: Final = frozenset(
         "P14",
         "P16",
         "P18",
+        "P19",
+        "P20",
         "P21",
         "N1",
         "N4",

@@ -7,6 +7,9 @@ class UpstreamsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from upstreams import oauth
+        from mcphub.accounts.declared import sections
+        from upstreams import declared, oauth
 
         oauth.register()
+        sections.register(declared.UpstreamSection())
+        sections.register(declared.DefinitionSection())

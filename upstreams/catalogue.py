@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 
 from mcphub.core.clock import now
+from upstreams.ledger.counting import count
 from upstreams.ledger.review import Reviewer, record_held, versions_in_use
 from upstreams.listing import Described, Dropped, described
 from upstreams.models import (
@@ -207,6 +208,15 @@ def reclassify(upstream: Upstream) -> None:
         for risk, keys in changed.items():
             for chunk in _chunks(keys):
                 DefinitionVersion.objects.filter(pk__in=chunk).update(risk=risk)
+
+
+def count_tokens() -> None:
+    """Count the tokens of the versions where nobody has yet, some hundreds at a time, in a child process."""
+    due = DefinitionVersion.objects.filter(tokens=None).order_by()
+    while rows := list(due.values_list("pk", "body")[:CHUNK]):
+        counts = count([body for _, body in rows])
+        counted = [DefinitionVersion(pk=pk, tokens=tokens) for (pk, _), tokens in zip(rows, counts, strict=True)]
+        DefinitionVersion.objects.bulk_update(counted, ["tokens"])
 
 
 def _chunks(keys: Iterable[UUID]) -> Iterable[list[UUID]]:

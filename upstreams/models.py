@@ -367,9 +367,11 @@ class DefinitionVersion(Versioned):
     `digest` is the SHA-256 (hex) of the canonical text, `body` the JSON as it came first, `risk` the class found.
     `changes` are what is new against `baseline`, the version that was in use, or suspicious in itself: objects of
     `kind`, `where`, `detail` (`upstreams.ledger.changes`). `reviewed_by` is the person who approved or refused it.
+    `tokens` are what a model reads for it (`upstreams.ledger.counting`), None until they are counted.
     """
 
     org_path: ClassVar[str] = "definition__upstream__org"
+    unversioned: ClassVar[frozenset[str]] = frozenset({"tokens"})
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     definition = models.ForeignKey(Definition, on_delete=models.CASCADE, related_name="versions")
@@ -382,6 +384,7 @@ class DefinitionVersion(Versioned):
     baseline = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
     reviewed_at = models.DateTimeField(null=True)
     reviewed_by = models.CharField(max_length=254, blank=True)
+    tokens = models.PositiveIntegerField(null=True)
 
     class Meta:
         ordering = ("-first_seen",)

@@ -10,11 +10,11 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Count, Q, Sum
 
 from mcphub.core.keyring import KeyringError
 from upstreams.claims import audience_of
-from upstreams.models import HELD_BACK, CatalogueEntry, Upstream, UpstreamState
+from upstreams.models import HELD_BACK, CatalogueEntry, Definition, DefinitionVersion, Upstream, UpstreamState
 from upstreams.reports import Standing
 from upstreams.risk import Risk
 from upstreams.secretfiles import mark, unpacked
@@ -240,6 +240,13 @@ def org_health(org_id: Any) -> list[UpstreamHealth]:
 def offered_tools() -> Count:
     """How many tools an upstream lists now, for anybody; an annotation of `Upstream` rows."""
     return Count("definitions", filter=Q(definitions__kind="tool", definitions__entries__isnull=False), distinct=True)
+
+
+def listed_tokens(row: Upstream) -> int:
+    """What a model reads for the tools that an upstream lists now, as far as they are counted."""
+    listed = row.definitions.filter(kind="tool", entries__isnull=False).values("pk")
+    counted = DefinitionVersion.objects.filter(pk__in=Definition.objects.filter(pk__in=listed).values("current"))
+    return int(counted.aggregate(all=Sum("tokens"))["all"] or 0)
 
 
 def _health(row: Any) -> UpstreamHealth:

@@ -1,4 +1,4 @@
-"""Periodic work on credentials. Safe to run twice; a lost run loses nothing: calls refresh what they need."""
+"""Periodic work on credentials and definitions. Safe to run twice: each looks for what is due."""
 
 from celery import shared_task
 
@@ -17,3 +17,11 @@ def send_notices() -> None:
     from upstreams.oauth import notices
 
     notices.send_due()
+
+
+@shared_task(name="upstreams.count_tokens", ignore_result=True)
+def count_tokens() -> None:
+    """Count the tokens of definitions that are new; due every minute."""
+    from upstreams.catalogue import count_tokens
+
+    count_tokens()

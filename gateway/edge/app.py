@@ -117,7 +117,7 @@ class EdgeApp:
             await self._core.fresh()
             headers = single(scope["headers"])
             self._guard.check(headers)
-            route = routed(scope["path"])
+            route = routed(scope)
             if route.wire != "streamable":
                 raise refused(404, INVALID_REQUEST, "Not found")
             caller = Caller(headers, route, *await self._authenticated(scope, headers, route))
@@ -133,7 +133,7 @@ class EdgeApp:
         """Who asks for what; None for a CORS preflight. Raises `Refused`, `Unavailable`."""
         headers = single(scope["headers"])
         outlet.cors = self._guard.check(headers)
-        route = routed(scope["path"])
+        route = routed(scope)
         method = scope["method"]
         if method == "OPTIONS":
             return None
@@ -223,12 +223,17 @@ def single(raw: Sequence[Header]) -> dict[bytes, bytes]:
     return headers
 
 
-def routed(path: str) -> Route:
-    """The endpoint at `path`. Raises `Refused` (404)."""
-    route = paths.parse(path)
+def routed(scope: Mapping[str, Any]) -> Route:
+    """The endpoint that is asked for. Raises `Refused`: 404 where there is none, 400 for globs that are none."""
+    route = paths.parse(scope["path"])
     if route is None:
         raise refused(404, INVALID_REQUEST, "Not found")
-    return route
+    if not (query := scope.get("query_string")):
+        return route
+    try:
+        return paths.narrowed(route, query)
+    except ValueError as fault:
+        raise refused(400, INVALID_REQUEST, str(fault)) from None
 
 
 def _unavailable(unavailable: Unavailable) -> Refused:

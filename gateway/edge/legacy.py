@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import msgspec
 
@@ -84,11 +84,12 @@ class LegacyWire:
 
     def _endpoint(self, route: Route, id_: str) -> bytes:
         path = f"{self._config.path_prefix}{route.path.removesuffix('sse')}messages"
-        return f"event: endpoint\r\ndata: {path}?{ID}={id_}\r\n\r\n".encode()
+        narrowed = f"&tools={quote(route.tools)}" if route.tools else ""
+        return f"event: endpoint\r\ndata: {path}?{ID}={id_}{narrowed}\r\n\r\n".encode()
 
     async def post(self, incoming: Incoming, scope: Mapping[str, Any], message: Any, size: int) -> None:
         """Take one message. Raises `Refused`: 404 alike for a conversation that is unknown, over, or another's."""
-        posted = Posted(_asked(scope), incoming.principal, incoming.route.path, message, size)
+        posted = Posted(_asked(scope), incoming.principal, incoming.route.bound, message, size)
         worker = posted.id[: len(self._workers.own)]
         if worker == self._workers.own:
             await self._take(posted)
@@ -125,7 +126,7 @@ def _asked(scope: Mapping[str, Any]) -> str:
 
 def _same(caller: Caller, posted: Posted) -> bool:
     own, asking = caller.principal, posted.principal
-    return own.id == asking.id and own.org.id == asking.org.id and caller.route.path == posted.path
+    return own.id == asking.id and own.org.id == asking.org.id and caller.route.bound == posted.path
 
 
 def _unknown() -> Refused:

@@ -1,8 +1,10 @@
 """Which MCP endpoint a path names, by its syntax alone."""
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
+from urllib.parse import parse_qs
 
 from gateway.types import Route
 from mcphub.core.ids import SLUG_PATTERN
@@ -12,6 +14,10 @@ _UPSTREAM: Final = r"[^/\x00-\x1f\x7f]{1,128}"
 _NAMED: Final = rf"/(?!(?:{'|'.join(sorted(RESERVED))})/)(?P<upstream>{_UPSTREAM})"
 LONGEST: Final = 512
 """Characters; no endpoint has a longer path, and none is remembered."""
+
+GLOB: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")
+MOST_GLOBS: Final = 64
+LONGEST_QUERY: Final = 4096
 
 _FORMS: Final = tuple(
     re.compile(form)
@@ -33,6 +39,20 @@ def parse(path: str) -> Route | None:
     endpoint, named by the one that its clients are given.
     """
     return _parsed(path) if len(path) <= LONGEST else None
+
+
+@lru_cache(maxsize=4096)
+def narrowed(route: Route, query: bytes) -> Route:
+    """The endpoint with what `?tools=` leaves of it: globs over names, with commas between. Raises `ValueError`."""
+    if len(query) > LONGEST_QUERY:
+        raise ValueError("The query is too long")
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("tools")
+    if given is None:
+        return route
+    globs = sorted({glob.strip() for part in given for glob in part.split(",")} - {""})
+    if not globs or len(globs) > MOST_GLOBS or not all(map(GLOB.fullmatch, globs)):
+        raise ValueError(f"tools takes 1 to {MOST_GLOBS} names with * and ? in them, and commas between")
+    return replace(route, tools=",".join(globs))
 
 
 @lru_cache(maxsize=4096)

@@ -3,5 +3,6 @@
 from django.urls import path
 
 from mcphub.dashboard import views
+from mcphub.dashboard.why import why
 
-urlpatterns = [path("", views.home, name="home")]
+urlpatterns = [path("", views.home, name="home"), path("why/<str:call_id>/", why, name="why")]

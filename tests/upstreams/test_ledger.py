@@ -14,9 +14,10 @@ from audit.models import AuditEvent
 from mcphub.accounts.acts import COMMAND_LINE
 from mcphub.accounts.models import Org
 from tests.upstreams.conftest import SignIn, tool, version_of
+from upstreams.catalogue import count_tokens
 from upstreams.ledger import review
 from upstreams.models import DefinitionVersion, Upstream
-from upstreams.selectors import org_catalogue
+from upstreams.selectors import listed_tokens, org_catalogue
 from upstreams.services import store_catalogue
 
 MakeUpstream = Callable[..., Upstream]
@@ -159,6 +160,18 @@ def test_operator_sees_the_difference_and_approves_it(org: Org, upstream: Upstre
     held.refresh_from_db()
     assert (held.review, bool(held.reviewed_at), "@" in held.reviewed_by) == ("approved", True, True)
     assert AuditEvent.objects.filter(method="definition.approve", name="time/tool/a").exists()
+
+
+@pytest.mark.requirement("P20")
+def test_tokens_are_counted_by_a_named_tokenizer_without_a_new_config(org: Org, upstream: Upstream) -> None:
+    store(upstream, tool("short"), tool("long", description="many words " * 100))
+    before = version_of(org)
+    count_tokens()
+    counted = dict(DefinitionVersion.objects.values_list("definition__name", "tokens"))
+    assert 10 < counted["short"] < 40
+    assert counted["long"] > counted["short"] + 190
+    assert listed_tokens(upstream) == sum(counted.values())
+    assert version_of(org) == before
 
 
 TEXTS = st.sampled_from(["one", "two", "three"])

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
 from mcphub.accounts.admin_base import actor_of
+from mcphub.accounts.declared.owned import owned_ids
 from upstreams import naming, services
 from upstreams.ledger import diff
 from upstreams.models import CatalogueEntry, Definition, KindChoice, ReviewChoice, RiskChoice
@@ -85,7 +86,7 @@ class DefinitionAdmin(RecordedAdmin):
     form = DefinitionForm
     change_form_after_template = "admin/upstreams/definition/panel.html"
     warn_unsaved_form = True
-    list_display = ("name", "alias", "kind", "upstream", "risk_pill", "risk_override", "enabled", "offered")
+    list_display = ("name", "alias", "kind", "upstream", "risk_pill", "risk_override", "enabled", "offered", "tokens")
     list_editable = ("risk_override", "enabled")
     list_filter = ("upstream", "kind", RiskFilter, "enabled", OfferedFilter)
     list_select_related = ("upstream", "current")
@@ -167,6 +168,10 @@ class DefinitionAdmin(RecordedAdmin):
     def offered(self, row: Any) -> bool:
         return bool(row.is_offered)
 
+    @admin.display(description="Tokens", ordering="current__tokens", empty_value="–")
+    def tokens(self, row: Any) -> int | None:
+        return row.current.tokens if row.current else None
+
     @admin.display(description="Called")
     def called(self, row: Definition) -> Any:
         if row.kind not in (KindChoice.TOOL, KindChoice.PROMPT):
@@ -213,7 +218,9 @@ class DefinitionAdmin(RecordedAdmin):
         self._switch(request, rows, False)
 
     def _switch(self, request: HttpRequest, rows: QuerySet[Definition], on: bool) -> None:
-        changed = services.set_definitions_enabled(rows, on, by=actor_of(request))
+        changed = services.set_definitions_enabled(
+            rows.exclude(pk__in=owned_ids(Definition)), on, by=actor_of(request)
+        )
         self.message_user(request, f"Switched {'on' if on else 'off'}: {len(changed)}.", messages.SUCCESS)
 
 

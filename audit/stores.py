@@ -32,8 +32,9 @@ MOVE_HEAD: Final = (
 LOG_ROWS: Final = 1_024
 LOG_WAIT_S: Final = 0.02
 LOG_PAGES: Final = 4_096
-"""After so many rows the write-ahead log is moved into the database: by a thread, for it syncs the disk, and every call
-would wait for that. Beyond so many pages the writer is stopped for the rest of it, so that the log begins anew."""
+"""After so many rows the write-ahead log is moved into the database: by a thread, for it syncs the disk, and every
+call would wait for that. Beyond so many pages the writer is stopped for the rest of it, so that the log begins anew.
+"""
 CHUNKS: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 
 

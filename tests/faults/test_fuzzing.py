@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,9 @@ def test_an_event_that_ends_with_bare_carriage_returns_is_told_at_once() -> None
 @pytest.mark.parametrize("line", [b":" + b"x" * 150 + b"\r\n", b"data: " + b"x" * 101 + b"\n", b"x" * 150])
 def test_a_line_over_the_limit_is_refused_however_it_was_cut(line: bytes, step: int) -> None:
     reader, stream = EventReader(100, 1_000), b"data: a\n\n" + line
+    pieces = [stream[at : at + step] for at in range(0, len(stream), step)]
     with pytest.raises(TooLarge):
-        for at in range(0, len(stream), step):
-            list(reader.feed(stream[at : at + step]))
+        list(chain.from_iterable(map(reader.feed, pieces)))
 
 
 # --- a real hub -------------------------------------------------------------------------------------------

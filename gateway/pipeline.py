@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 from typing import Any, Final
 
+from django.urls import reverse
 from msgspec.structs import replace
 
 from audit.events import Event, Kind, Result
@@ -22,6 +23,7 @@ from gateway.rounds import State
 from gateway.router import Reach
 from gateway.run import Again, Ended, Run, fail, intent_of
 from gateway.types import NotFound, Reply, Request
+from mcphub.accounts.links import absolute
 from mcphub.core.clock import epoch_us, monotonic
 from mcphub.core.limits import Limits
 from mcphub.core.workers import AnswerLost, NotTaken
@@ -194,8 +196,12 @@ class Pipeline:
             return
         reason: Reason = "approval_pending" if event.effect == "ask" else "denied"
         before: Outcome = "unknown" if event.kind is Kind.RESUMED else "not_sent"
-        failure = Failure(reason, f"Policy does not allow this call: {event.reason}.", before)
+        failure = Failure(reason, f"Policy does not allow this call: {event.reason}. {_why(event.call_id)}", before)
         fail(request, reply, failure, event.call_id)
+
+
+def _why(call_id: str) -> str:
+    return f"Why, and who can change it: {absolute(reverse('why', args=[call_id]))}"
 
 
 def _noun(request: Request, call: Call) -> str:

@@ -22,6 +22,7 @@ NAVIGATION: Final = (
             "policies.Rule": "rule",
             "policies.Grant": "key_vertical",
             "policies.Role": "badge",
+            "policies.Replay": "manage_history",
             "policies.Toolset": "category",
         },
     ),

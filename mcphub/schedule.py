@@ -4,6 +4,8 @@ from typing import Any, Final
 
 HOUR_S: Final = 3600
 MINUTE_S: Final = 60
+SOON_S: Final = 3
+"""Somebody waits for it in front of a page."""
 
 SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "forget codes, tokens and clients that are over": {"task": "gateway.authserver.tidy", "schedule": 5 * MINUTE_S},
@@ -12,4 +14,5 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "tell people to connect again": {"task": "upstreams.send_notices", "schedule": MINUTE_S},
     "count the tokens of new definitions": {"task": "upstreams.count_tokens", "schedule": MINUTE_S},
     "prune the record": {"task": "audit.prune", "schedule": HOUR_S},
+    "replay drafts of policy": {"task": "policies.replays", "schedule": SOON_S, "options": {"expires": SOON_S}},
 }

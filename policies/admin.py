@@ -1,8 +1,10 @@
-"""Admin pages of roles, grants, rules and toolsets."""
+"""Admin pages of roles, grants, rules, replays and toolsets."""
 
 from policies.pages.grant import GrantAdmin
+from policies.pages.mapping import AttributeMappingAdmin
+from policies.pages.replay import ReplayAdmin
 from policies.pages.role import RoleAdmin
 from policies.pages.rule import RuleAdmin
 from policies.pages.toolset import ToolsetAdmin
 
-__all__ = ["GrantAdmin", "RoleAdmin", "RuleAdmin", "ToolsetAdmin"]
+__all__ = ["AttributeMappingAdmin", "GrantAdmin", "ReplayAdmin", "RoleAdmin", "RuleAdmin", "ToolsetAdmin"]

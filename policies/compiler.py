@@ -74,6 +74,7 @@ def _enabled(rule: Rule) -> bool:
 def rule_entry(rule: Rule, problems: list[Problem]) -> Entry | None:
     """The compiled form of one rule, or None for an allow that cannot hold; appends to `problems`."""
     condition: Condition | None = None
+    unreadable = False
     reason = rule.reason or f"rule {rule.name!r} {_VERBS[rule.effect]} this"
     if rule.condition.strip():
         try:
@@ -82,6 +83,7 @@ def rule_entry(rule: Rule, problems: list[Problem]) -> Entry | None:
             problems.append(Problem(rule.id, "condition", str(error), error.at))
             if rule.effect == "allow":
                 return None
+            unreadable = True
             reason = f"{reason} (its condition cannot be read, so it always holds)"
     return Entry(
         source="rule",
@@ -96,6 +98,7 @@ def rule_entry(rule: Rule, problems: list[Problem]) -> Entry | None:
         risks=frozenset(rule.risks) or ANY_RISK,
         applications=Globs.of(rule.applications),
         condition=condition,
+        unreadable=unreadable,
     )
 
 

@@ -15,6 +15,7 @@ from policies.index import Entry, Index
 from policies.types import CallRequest, Decision, Listing, Risk, Target, TraceLine
 
 MAX_PLANS: Final = 50_000
+MAX_TOLD: Final = 3
 DEFAULT_LIMITS: Final = Limits()
 
 _PlanKey = tuple[frozenset[str], str, str, str, str, Risk]
@@ -86,10 +87,17 @@ def decide(ruleset: RuleSet, request: CallRequest) -> Decision:
     for entry in plan.conditional:
         line = judge(entry, evaluation, request)
         if line.matched:
-            return Decision(entry.effect, entry.id, entry.reason, (*trace, line))
-        if line.why != UNTRUE:
+            reason = f"{entry.reason} ({line.why})" if line.failure else entry.reason
+            return Decision(entry.effect, entry.id, reason, (*trace, line))
+        if line.failure:
             trace.append(line)
-    return replace(plan.final, trace=tuple(trace)) if trace else plan.final
+    return _after(plan.final, trace) if trace else plan.final
+
+
+def _after(final: Decision, trace: list[TraceLine]) -> Decision:
+    """The outcome behind allows that could not be evaluated; a denial says so."""
+    missed = "".join(f"; {line.name}: {line.why}" for line in trace[:MAX_TOLD]) if final.effect == "deny" else ""
+    return replace(final, reason=f"{final.reason}{missed}", trace=tuple(trace))
 
 
 UNTRUE: Final = "its condition is not true"
@@ -103,9 +111,8 @@ def judge(entry: Entry, evaluation: Evaluation, request: CallRequest) -> TraceLi
     if isinstance(verdict, Failure):
         against = entry.effect != "allow"
         held = "counts as true" if against else "counts as false"
-        return TraceLine(
-            entry.id, entry.name, against, f"its condition cannot be evaluated ({verdict.why}) and {held}"
-        )
+        why = f"its condition cannot be evaluated ({verdict.why}) and {held}"
+        return TraceLine(entry.id, entry.name, against, why, verdict.why)
     return TraceLine(entry.id, entry.name, verdict, "its condition is true" if verdict else UNTRUE)
 
 

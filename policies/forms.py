@@ -7,10 +7,16 @@ from typing import Any, Final
 from django import forms
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from mcphub.accounts.admin_base import OneOrgForm
 from mcphub.accounts.roles import RIGHTS, Right
+from policies.building import OPERATORS, build, joined
 from policies.models import Grant, Role, Rule, Toolset, tools_only
 from policies.types import KINDS
 from upstreams.models import Definition, KindChoice, RiskChoice
@@ -160,6 +166,19 @@ class RuleForm(OneOrgForm):
     )
     roles = GlobsField("any role", help_text="The principal has at least one of them.")
     applications = GlobsField("any application", help_text="As named by the API key or the consent.")
+    argument = forms.CharField(required=False, max_length=120, widget=UnfoldAdminTextInputWidget)
+    operator = forms.ChoiceField(
+        required=False,
+        choices=[(name, each.label) for name, each in OPERATORS.items()],
+        widget=UnfoldAdminSelectWidget,
+    )
+    value = forms.CharField(
+        required=False,
+        max_length=1_000,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Text, or a number, true or false. Added to the condition above in its own words when the rule is "
+        "saved.",
+    )
 
     class Meta:
         model = Rule
@@ -178,6 +197,14 @@ class RuleForm(OneOrgForm):
                 attrs={"rows": 3, "spellcheck": "false", "autocomplete": "off", "class": "font-mono"}
             )
         }
+
+    def clean(self) -> dict[str, Any]:
+        """What was built on an argument joins the condition, and is checked with it."""
+        cleaned = super().clean()
+        if cleaned.get("argument") and cleaned.get("operator"):
+            built = build(cleaned.get("effect", "deny"), cleaned["argument"], cleaned["operator"], cleaned["value"])
+            cleaned["condition"] = joined(cleaned.get("condition", ""), built)
+        return cleaned
 
 
 class ToolsetForm(OneOrgForm):

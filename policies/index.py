@@ -21,7 +21,10 @@ _NO_POSITIONS: Final[list[int]] = []
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One compiled line of policy: a rule, or what a grant opens. `outside` are upstreams it does not speak of."""
+    """One compiled line of policy: a rule, or what a grant opens. `outside` are upstreams it does not speak of.
+
+    An `unreadable` one holds always, because its condition could not be compiled.
+    """
 
     source: Literal["rule", "grant"]
     id: str
@@ -35,6 +38,7 @@ class Entry:
     risks: frozenset[Risk]
     applications: Globs
     condition: Condition | None = None
+    unreadable: bool = False
     outside: frozenset[str] = frozenset()
     switches: Mapping[tuple[Kind, str], bool] = field(default_factory=lambda: NO_SWITCHES)
 

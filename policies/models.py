@@ -7,10 +7,11 @@ from django.core.validators import RegexValidator
 from django.db import models
 
 from mcphub.accounts.models import Org
-from mcphub.accounts.roles import RIGHTS, Right
+from mcphub.accounts.roles import RIGHTS, Right, role_names
 from mcphub.accounts.versioned import Versioned
 from mcphub.core.ids import SLUG_PATTERN, new_uuid
 from policies import types
+from policies.mapping import MappingSpec
 from policies.validation import rule_problems
 from upstreams.models import KindChoice, RiskChoice, Upstream
 
@@ -111,6 +112,51 @@ def _is_switches(tools: Any) -> bool:
     )
 
 
+class ReplayQuerySet(models.QuerySet["Replay"]):
+    """Replays by org."""
+
+    def for_org(self, org: Any) -> "ReplayQuerySet":
+        """Only rows of this org (an `Org`, an `OrgRef` or an id)."""
+        return self.filter(org_id=getattr(org, "id", org))
+
+
+class Replay(models.Model):
+    """A draft of rules against the calls of the last `days`: asked for by a person, worked on by a worker.
+
+    `draft` is `{"put": [rule, …], "remove": [name, …]}` as in the API, `result` what `policies.replaying.summary`
+    made of it. `worked_at` is the latest sign of life of whoever works on it.
+    """
+
+    class State(models.TextChoices):
+        DUE = "due", "waiting for a worker"
+        RUNNING = "running", "reading the record"
+        DONE = "done", "done"
+        FAILED = "failed", "failed"
+
+    org_path: ClassVar[str] = "org"
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="replays")
+    title = models.CharField(max_length=120)
+    draft = models.JSONField()
+    days = models.PositiveSmallIntegerField(default=7)
+    asked_by = models.CharField(max_length=320)
+    asked_at = models.DateTimeField(auto_now_add=True)
+    state = models.CharField(max_length=8, choices=State, default=State.DUE, db_index=True)
+    worked_at = models.DateTimeField(null=True)
+    calls = models.PositiveBigIntegerField(default=0)
+    fault = models.CharField(max_length=200, blank=True)
+    result = models.JSONField(null=True)
+
+    objects = ReplayQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-asked_at",)
+
+    def __str__(self) -> str:
+        return f"{self.title}, last {self.days} days"
+
+
 class Rule(Versioned):
     """One ordered line of policy; the lowest priority number comes first and the first match decides.
 
@@ -173,6 +219,44 @@ class Rule(Versioned):
             reason=self.reason,
             enabled=self.enabled,
         )
+
+
+class AttributeMapping(Versioned):
+    """What an identity provider says of somebody, and the roles that follow from it.
+
+    `values` are texts (`true` and `false` for booleans), of which one must be there; `sources` are `people` or names
+    of issuers, empty for all.
+    """
+
+    LISTS: ClassVar[tuple[str, ...]] = ("values", "roles", "sources")
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="attribute_mappings")
+    name = models.CharField(max_length=80)
+    claim = models.CharField(max_length=200)
+    values = models.JSONField(default=list)
+    roles = models.JSONField(default=list)
+    sources = models.JSONField(default=list, blank=True)
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (models.UniqueConstraint(fields=("org", "name"), name="one_mapping_per_name"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        for name in self.LISTS:
+            value = getattr(self, name)
+            if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+                raise ValidationError({name: "Write a list of texts."})
+        unknown = sorted(set(self.roles) - role_names(str(self.org_id))) if self.org_id else []
+        if unknown:
+            raise ValidationError({"roles": f"The org has no role {', '.join(unknown)}."})
+
+    def spec(self) -> MappingSpec:
+        return MappingSpec(self.name, self.claim, frozenset(self.values), tuple(self.roles), frozenset(self.sources))
 
 
 class Toolset(Versioned):

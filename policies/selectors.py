@@ -1,15 +1,20 @@
 """What is stored of an org's policy."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mcphub.accounts.models import ApiKey, Membership
 from mcphub.accounts.roles import MEMBER, OPERATOR, OWNER, RIGHTS, VIEWER, Right, rights_of
+from mcphub.accounts.roles import role_names as known_roles
 from policies import types
 from policies.globs import Globs
-from policies.models import Grant, Role, Rule, Toolset
+from policies.mapping import MappingSpec, mapped
+from policies.models import AttributeMapping, Grant, Role, Rule, Toolset
 from upstreams.models import Definition
+
+URI_RISK: Final = types.Risk.READ
+"""Of whatever has a URI (`upstreams.risk.risk_of`)."""
 
 BUILT_IN: Final[tuple[types.RoleSpec, ...]] = (
     types.RoleSpec(OWNER, "all"),
@@ -87,6 +92,16 @@ def role_rights(org_id: str, names: frozenset[str]) -> Iterable[str]:
     """The rights that some of the org's own roles carry (hook `role_rights`)."""
     stored = Role.objects.for_org(org_id).filter(name__in=names, builtin=False).values_list("rights", flat=True)
     return {right for rights in stored for right in rights}
+
+
+def mappings(org_id: Any) -> list[MappingSpec]:
+    """The org's attribute mappings that are switched on."""
+    return [row.spec() for row in AttributeMapping.objects.for_org(org_id).filter(enabled=True)]
+
+
+def roles_of_claims(org_id: str, source: str, claims: Mapping[str, Any]) -> Iterable[str]:
+    """What the org's mappings make of claims (hook `roles_of_claims`); roles that are gone give nothing."""
+    return mapped(mappings(org_id), source, claims).roles & known_roles(org_id)
 
 
 def held_by(role: Role) -> tuple[int, int]:

@@ -90,12 +90,16 @@ class CallRequest(msgspec.Struct, frozen=True, eq=False):
 
 @dataclass(frozen=True, slots=True)
 class TraceLine:
-    """Why one rule did or did not match; `rule` is its id, `name` what people call it."""
+    """Why one rule did or did not match; `rule` is its id, `name` what people call it.
+
+    `failure` says what could not be evaluated, so that the line counted against the caller.
+    """
 
     rule: str
     name: str
     matched: bool
     why: str
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from unfold.decorators import display as unfold_display
 
 from mcphub.accounts import acts
 from mcphub.accounts.acts import Actor
+from mcphub.accounts.declared.owned import file_of, refuse_owned
 from mcphub.accounts.models import Membership, Org, User
 from mcphub.accounts.roles import Right
 from mcphub.accounts.selectors import rights_by_org
@@ -174,7 +175,20 @@ class OrgScopedAdmin(_ScopedFields, ModelAdmin):  # type: ignore[misc]  # unfold
         return self._may(request, self.required_right, None)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may(request, self.required_right, obj)
+        """A row that a configuration file owns is changed there."""
+        return self._may(request, self.required_right, obj) and not (
+            isinstance(obj, models.Model) and self._file_of(request, obj)
+        )
+
+    @staticmethod
+    def _file_of(request: HttpRequest, row: models.Model) -> str:
+        """The file that owns the row, looked up once a request."""
+        known: dict[Any, str] | None = getattr(request, "_files_of_rows", None)
+        if known is None:
+            known = request._files_of_rows = {}  # type: ignore[attr-defined]  # a memo on Django's request
+        if row.pk not in known:
+            known[row.pk] = file_of(row)
+        return known[row.pk]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_change_permission(request, obj)
@@ -249,6 +263,8 @@ class OrgScopedAdmin(_ScopedFields, ModelAdmin):  # type: ignore[misc]  # unfold
         before = self._stored(obj) if change else {}
         if not self._may(request, self.required_right, obj):
             raise PermissionDenied
+        if change:
+            refuse_owned(obj)
         super().save_model(request, obj, form, change)
         self.record(request, obj, "change" if change else "create", before)
 

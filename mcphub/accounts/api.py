@@ -151,10 +151,10 @@ def get_member(request: HttpRequest, org: Name, email: Name) -> Any:
 def put_member(request: HttpRequest, org: Name, email: Name, data: MemberIn) -> Any:
     """Give somebody roles. Whoever is not known yet is prepared: they come in when they first prove the address."""
     who, place = caller(request), org_of(request, org, Right.MANAGE_MEMBERS)
-    _may_give(who, place, data.roles)
+    may_give(who, place, data.roles)
     member = Membership.objects.for_org(place).filter(user__email=normal_email(email)).select_related("user").first()
     if member is not None:
-        _may_give(who, place, member.roles)
+        may_give(who, place, member.roles)
         changes.change_member(member, data.roles, data.attributes, by=who.actor)
         return _member_out(member)
     made = changes.prepare_member(place, email, data.roles, data.attributes or {}, by=who.actor)
@@ -166,7 +166,7 @@ def delete_member(request: HttpRequest, org: Name, email: Name) -> Any:
     """End a membership, with everything that hangs on it."""
     who, place = caller(request), org_of(request, org, Right.MANAGE_MEMBERS)
     member = _member(place, email)
-    _may_give(who, place, member.roles)
+    may_give(who, place, member.roles)
     services.remove_member(member, by=who.actor)
     return Status(204, None)
 
@@ -189,11 +189,11 @@ def put_key(request: HttpRequest, org: Name, name: Name, data: KeyIn) -> Any:
     who, place = caller(request), org_of(request, org, Right.MANAGE_KEYS)
     if data.expires_at is not None and (data.expires_at.tzinfo is None or data.expires_at <= now()):
         raise invalid("The key would have ended already.", expires_at="must be in the future, with its time zone")
-    _may_give(who, place, data.roles)
+    may_give(who, place, data.roles)
     values = data.model_dump(exclude={"kind"})
     found = ApiKey.objects.for_org(place).filter(name=name, revoked_at=None).select_related("user", "org").first()
     if found is not None:
-        _may_give(who, place, found.roles)
+        may_give(who, place, found.roles)
         changes.change_key(found, values, by=who.actor)
         return _key_out(found)
     made = services.create_key(place, name, user=_holder(who, data), by=who.actor, **_pinned(who, data, values))
@@ -205,12 +205,12 @@ def delete_key(request: HttpRequest, org: Name, name: Name) -> Any:
     """Revoke a key: it ends everywhere within seconds, with its open streams."""
     who, place = caller(request), org_of(request, org, Right.MANAGE_KEYS)
     key = _key(place, name)
-    _may_give(who, place, key.roles)
+    may_give(who, place, key.roles)
     services.revoke_key(key, by=who.actor)
     return Status(204, None)
 
 
-def _may_give(who: Caller, org: Org, roles: list[str]) -> None:
+def may_give(who: Caller, org: Org, roles: list[str]) -> None:
     """Nobody gives, or touches, more than they hold. Raises `ApiFault`; unknown roles are the service's matter."""
     beyond = sorted(_known(org, roles) - givable_roles(str(org.pk), who.held(org)))
     if beyond:

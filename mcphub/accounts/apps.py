@@ -19,9 +19,11 @@ class AccountsConfig(AppConfig):
         from audit import access
         from mcphub.accounts import keyuse
         from mcphub.accounts.admin_base import orgs_with_record
+        from mcphub.accounts.declared import orgs, sections
         from mcphub.accounts.versioned import many_to_many_changed
         from mcphub.core import rotation
 
         access.register(orgs_with_record)
         rotation.report_uses(keyuse.keys_in_use)
+        sections.register(orgs.OrgSection())
         m2m_changed.connect(many_to_many_changed, dispatch_uid="accounts.versioned")

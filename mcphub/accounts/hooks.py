@@ -31,7 +31,7 @@ known_roles: Final[Hook[[str], Iterable[str]]] = Hook()
 """(org id) → names of the org's own roles."""
 
 roles_of_claims: Final[Hook[[str, str, Mapping[str, Any]], Iterable[str]]] = Hook()
-"""(org id, issuer's name or "" for people who signed in, claims) → roles that the org's attribute mappings give."""
+"""(org id, issuer's name or `people` for those who signed in, claims) → roles by the org's attribute mappings."""
 
 on_org_created: Final[Hook[[str], None]] = Hook()
 """(org id), inside the transaction that makes the org."""

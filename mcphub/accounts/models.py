@@ -231,6 +231,27 @@ class ApiKey(Versioned):
         return self.name
 
 
+class DeclaredRow(models.Model):
+    """A row of any model that belongs to a configuration file (`mcphub.accounts.declared`): it is changed there.
+
+    `model` is the model's label in lower case, `row` its key as text; `section` and `key` are its place in the file.
+    """
+
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="declared_rows")
+    model = models.CharField(max_length=80)
+    row = models.CharField(max_length=80)
+    section = models.CharField(max_length=80)
+    key = models.CharField(max_length=2000)
+    source = models.CharField(max_length=1000)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("model", "row"), name="one_file_per_row"),)
+        indexes = (models.Index(fields=("org", "source", "section")),)
+
+    def __str__(self) -> str:
+        return f"{self.section}/{self.key} of {self.source}"
+
+
 class SignInFailure(models.Model):
     """A failed attempt to sign in, counted per source and per e-mail; `subject` is a keyed hash of either."""
 

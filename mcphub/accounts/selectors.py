@@ -1,7 +1,7 @@
 """What others read of orgs, people and keys; the snapshot is made from it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final
@@ -12,6 +12,7 @@ from mcphub.accounts.models import ApiKey, Membership, Org, User
 from mcphub.accounts.roles import Right, rights_of
 from mcphub.core import tokens
 from mcphub.core.clock import now
+from mcphub.core.ids import is_uuid
 from mcphub.core.principal import KeyScope, OrgRef, Principal
 
 TOUCH_EVERY: Final = timedelta(minutes=1)
@@ -185,3 +186,18 @@ def orgs_with_right(user: User, right: Right | Iterable[Right]) -> frozenset[str
     """Ids of the orgs where the person holds the right (or any of several)."""
     wanted = {right} if isinstance(right, Right) else set(right)
     return frozenset(org_id for org_id, held in rights_by_org(user).items() if held & wanted)
+
+
+def recorded_principal(org_id: Any, principal_id: str, credential: str, application: str) -> Principal | None:
+    """Who called, as they would call today: with the key that they used, or else as the person they are.
+
+    None when both are gone.
+    """
+    key = _working_keys(org_id).filter(public_id=credential).first() if credential else None
+    if key is not None:
+        record = _record(key, _member(key.user_id, org_id) if key.user_id else None)
+        if record is not None and record.principal.id == principal_id:
+            return record.principal
+    kind, _, row = principal_id.partition(":")
+    person = person_principal(row, org_id) if kind == "user" and is_uuid(row) else None
+    return replace(person, application=application) if person else None

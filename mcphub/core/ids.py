@@ -40,3 +40,12 @@ def _random_hex() -> str:
 def is_slug(value: str) -> bool:
     """Whether `value` is 2–32 lower-case letters, digits and inner hyphens (DESIGN: names)."""
     return SLUG.match(value) is not None
+
+
+def is_uuid(value: str) -> bool:
+    """Whether `value` is a UUID as text."""
+    try:
+        uuid.UUID(value)
+    except ValueError:
+        return False
+    return True

@@ -80,6 +80,12 @@ def levels(text: str) -> tuple[str, dict[str, str]]:
     return root, modules
 
 
+def without_request(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Django attaches the request, whose text has the query in it: codes of sign-ins stand there."""
+    event.pop("request", None)
+    return event
+
+
 def configure(options: Mapping[str, str]) -> None:
     """Set up logging for this process; `options` has `format` (text or json) and `level`. Django's LOGGING_CONFIG."""
     root, modules = levels(options["level"])
@@ -106,7 +112,7 @@ def configure(options: Mapping[str, str]) -> None:
             "formatters": {
                 "hub": {
                     "()": structlog.stdlib.ProcessorFormatter,
-                    "foreign_pre_chain": [*before, structlog.stdlib.ExtraAdder()],
+                    "foreign_pre_chain": [*before, structlog.stdlib.ExtraAdder(), without_request],
                     "processors": after,
                 }
             },

@@ -26,5 +26,6 @@ RESERVED: Final = frozenset(
         "sse",
         "static",
         "well-known",
+        "why",
     }
 )

@@ -11,9 +11,10 @@ from mcphub.accounts import services
 from mcphub.accounts.models import Org
 from mcphub.accounts.roles import Right, rights_of, role_names
 from policies.engine import decide
+from policies.explaining import UnknownTool, explain
 from policies.facts import client_facts, principal_facts, request_for
 from policies.models import Grant, Role, Rule
-from policies.service import UnknownTool, compile_org, explain
+from policies.service import compile_org
 from policies.types import Risk, Target
 from tests.policies.conftest import World, upstream
 from upstreams.models import Definition, DefinitionVersion

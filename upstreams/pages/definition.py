@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
 from mcphub.accounts.admin_base import actor_of
+from mcphub.accounts.declared.owned import owned_ids
 from upstreams import naming, services
 from upstreams.ledger import diff
 from upstreams.models import CatalogueEntry, Definition, KindChoice, ReviewChoice, RiskChoice
@@ -217,7 +218,9 @@ class DefinitionAdmin(RecordedAdmin):
         self._switch(request, rows, False)
 
     def _switch(self, request: HttpRequest, rows: QuerySet[Definition], on: bool) -> None:
-        changed = services.set_definitions_enabled(rows, on, by=actor_of(request))
+        changed = services.set_definitions_enabled(
+            rows.exclude(pk__in=owned_ids(Definition)), on, by=actor_of(request)
+        )
         self.message_user(request, f"Switched {'on' if on else 'off'}: {len(changed)}.", messages.SUCCESS)
 
 

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import action, display
 
 from mcphub.accounts.admin_base import actor_of, orgs_allowing
+from mcphub.accounts.declared.owned import file_of, owned_ids
 from mcphub.accounts.models import User
 from upstreams import acts, services
 from upstreams.forms import UpstreamForm
@@ -135,7 +136,7 @@ class UpstreamAdmin(RecordedAdmin):
 
     def may_ask(self, request: HttpRequest, row: Upstream) -> bool:
         """Whether the person may have the row refreshed or restarted, whoever owns its text."""
-        return super().has_change_permission(request, row)
+        return self._may(request, self.required_right, row)
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         return tuple(name for name in self.list_display if name != "org" or self._several_orgs(request))
@@ -195,12 +196,13 @@ class UpstreamAdmin(RecordedAdmin):
         self._switch(request, rows, False)
 
     def _switch(self, request: HttpRequest, rows: QuerySet[Upstream], on: bool) -> None:
-        changed = services.set_enabled(rows.filter(source=""), on, by=actor_of(request))
+        free = rows.filter(source="").exclude(pk__in=owned_ids(Upstream))
+        changed = services.set_enabled(free, on, by=actor_of(request))
         self.message_user(
             request, f"Switched {'on' if on else 'off'}: {', '.join(changed) or 'none'}.", messages.SUCCESS
         )
-        if owned := rows.exclude(source="").values_list("slug", flat=True):
-            self.message_user(request, f"Left alone, a servers file owns them: {', '.join(owned)}.", messages.WARNING)
+        if owned := [row.slug for row in rows.exclude(pk__in=free)]:
+            self.message_user(request, f"Left alone, a file owns them: {', '.join(owned)}.", messages.WARNING)
 
     @action(description="Import servers", url_path="import-servers", icon="upload", permissions=["add"])  # type: ignore[untyped-decorator]  # unfold ships no types
     def import_servers(self, request: HttpRequest) -> HttpResponse:
@@ -227,6 +229,7 @@ class UpstreamAdmin(RecordedAdmin):
                 "fault": config_fault(row),
                 "definitions_url": definitions_url(row),
                 "may_ask": self.may_ask(request, row),
+                "file": row.source or file_of(row),
                 "offered": row.tools_offered,
                 "tokens": listed_tokens(row),
                 "waiting": DefinitionVersion.objects.filter(definition__upstream=row, review__in=OPEN).count(),

@@ -6,7 +6,7 @@ it. Nobody becomes a person of this hub by having an account elsewhere.
 
 import hashlib
 import time
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from django.db import transaction
 from social_django.models import Association, Nonce, UserSocialAuth
@@ -26,6 +26,7 @@ class NotLetIn(Exception):
 
 
 STALE_S: Final = 3_600
+PEOPLE: Final = "people"
 NO_EMAIL: Final = "no_email"
 UNVERIFIED: Final = "unverified"
 STRANGER: Final = "stranger"
@@ -71,10 +72,18 @@ def store_claims(identity: Identity, members: list[Membership]) -> None:
     """Keep what the provider says of a person with each of their memberships, and the roles that follow from it."""
     claims = {name: list(value) if isinstance(value, tuple) else value for name, value in identity.claims.items()}
     for member in members:
-        roles = sorted({role for found in hooks.roles_of_claims(str(member.org_id), "", claims) for role in found})
-        if (member.claims, member.mapped_roles) != (claims, roles):
-            member.claims, member.mapped_roles = claims, roles
-            member.save(update_fields=["claims", "mapped_roles"])
+        remap(member, claims)
+
+
+def remap(member: Membership, claims: dict[str, Any]) -> bool:
+    """Give a membership these claims and the roles that follow from them now; whether that changed anything."""
+    found = hooks.roles_of_claims(str(member.org_id), PEOPLE, claims)
+    roles = sorted({role for some in found for role in some})
+    if (member.claims, member.mapped_roles) == (claims, roles):
+        return False
+    member.claims, member.mapped_roles = claims, roles
+    member.save(update_fields=["claims", "mapped_roles"])
+    return True
 
 
 def _linked(identity: Identity) -> User | None:

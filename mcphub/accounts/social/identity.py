@@ -1,6 +1,6 @@
 """What a provider vouches for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,7 +25,8 @@ PROTOCOL: Final = frozenset(
     }
     | {"amr", "access_token", "id_token", "refresh_token", "token_type", "expires_in", "scope", "sub"}
 )
-MOST: Final = 60
+MOST: Final = 100
+DEPTH: Final = 3
 LIST: Final = 500
 CHARS: Final = 500
 
@@ -49,11 +50,22 @@ def readable_claims(raw: Mapping[str, Any]) -> dict[str, Claim]:
     Longer ones are left out whole: a list that is cut would be a claim that nobody made.
     """
     found: dict[str, Claim] = {}
-    for name, value in raw.items():
+    for name, value in _flat(raw, "", DEPTH):
         claim = _claim(value)
-        if name not in PROTOCOL and claim is not None and len(found) < MOST:
+        if claim is not None and len(found) < MOST:
             found[name] = claim
     return found
+
+
+def _flat(raw: Mapping[str, Any], before: str, deeper: int) -> Iterator[tuple[str, Any]]:
+    """Members of objects by their path with dots, as in `realm_access.roles`."""
+    for name, value in raw.items():
+        if not before and name in PROTOCOL:
+            continue
+        if isinstance(value, dict) and deeper:
+            yield from _flat(value, f"{before}{name}.", deeper - 1)
+        else:
+            yield f"{before}{name}", value
 
 
 def _claim(value: Any) -> Claim | None:

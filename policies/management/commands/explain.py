@@ -7,7 +7,7 @@ from typing import Any
 from mcphub.accounts.models import Org
 from mcphub.accounts.selectors import principal_named
 from mcphub.core.command import Exit, HubCommand
-from policies.service import Explanation, UnknownTool, explain
+from policies.explaining import Explanation, UnknownTool, explain
 
 
 class Command(HubCommand):
@@ -47,13 +47,15 @@ class Command(HubCommand):
 def _lines(found: Explanation) -> Iterator[str]:
     target = found.target
     rule = f" by {found.rule_name}" if found.rule else ""
-    yield f"{found.effect}{rule}: {found.reason}"
+    yield f"{found.effect}{rule}: {found.reason} ({found.why})"
     seen = "listed" if found.listed else "hidden"
     yield f"{target.upstream}/{target.name} is a {target.risk} {target.kind}, {seen}"
     if found.open_arguments:
         yield "The outcome depends on the arguments: give --arguments to see it for one call."
     for line in found.trace:
         yield f"  {'→' if line.matched else ' '} {line.name}: {line.why}"
+    if found.needed:
+        yield f"Needed: {found.needed}"
     if found.opened_for:
         yield f"Roles that could call it: {', '.join(found.opened_for)}"
     yield f"Can change this ({found.right}): {', '.join(found.changeable_by) or 'only a hub admin'}"

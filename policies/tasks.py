@@ -1,0 +1,11 @@
+"""Work on policy that takes longer than a page may."""
+
+from celery import shared_task
+
+from policies.replays import work
+
+
+@shared_task(name="policies.replays", ignore_result=True)
+def replays() -> None:
+    """Work on replays that people asked for; due every few seconds."""
+    work()

@@ -2,11 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from django.conf import settings
+from msgspec import structs
 
 from gateway import finding, lists
+from gateway.calls import Refused as CallRefused
 from gateway.errors import METHOD_NOT_FOUND, TooManyAttempts
 from gateway.facts import described
 from gateway.finding import Finder
@@ -23,10 +26,12 @@ from gateway.router import Reach, reach
 from gateway.snapshot import Snapshots
 from gateway.subscriptions import LIST_OF, digest
 from gateway.types import Credentials, NotFound, Notification, Reply, Request, Route, Unauthenticated
+from gateway.union import narrowed
 from mcphub.core.principal import Principal
 from upstreams.connection import ROOTS_CHANGED
 from upstreams.connections import Connections
 from upstreams.errors import RpcError
+from upstreams.naming import public_name
 from upstreams.types import MODERN, ClientFacts
 
 LIST_TTL_MS: Final = 60_000
@@ -107,9 +112,15 @@ class Core:
     async def handle(self, request: Request, reply: Reply) -> None:
         """See `GatewayCore.handle`."""
         opened = self._reach(request.principal, request.route, request.client)
-        if finding.is_asked(opened) and request.method == finding.METHOD:
+        if finding.is_asked(opened) and request.method == finding.METHOD and not opened.others:
             await self._finder.call(request, reply, opened, self._call)
         elif request.method in READERS:
+            if opened.others:
+                try:
+                    request, opened = narrowed(request, opened)
+                except CallRefused as refused:
+                    reply.error(refused.error)
+                    return
             if opened.snapshot.catalogue.mirrors and request.era == "modern":
                 check_mirrored(request, opened)
             await self._call(request, reply, opened)
@@ -127,7 +138,11 @@ class Core:
         snapshot = self._snapshots.orgs.get(principal.org.id)
         if snapshot is None:
             raise NotFound
-        return reach(snapshot, principal, route, client, self._single_upstream)
+        if not principal.others or route.kind != "aggregate" or self._single_upstream:
+            return reach(snapshot, principal, route, client, self._single_upstream)
+        everyone = (replace(principal, others=()), *principal.others)
+        found = [self._reach(each, route, client) for each in everyone if each.org.id in self._snapshots.orgs]
+        return structs.replace(found[0], others=tuple(found[1:]))
 
     def _reach_now(self, principal: Principal, route: Route, client: ClientFacts) -> Reach:
         return self._reach(self.provers.now(principal), route, client)
@@ -144,7 +159,8 @@ class Core:
                 await self.news.roots_changed(note, opened)
 
     async def _list_resources(self, request: Request, reply: Reply, opened: Reach) -> None:
-        await self.resources.refresh(request, opened)
+        for each in opened.each():
+            await self.resources.refresh(structs.replace(request, principal=each.principal), each)
         self._list(request, reply, opened)
 
     def _list(self, request: Request, reply: Reply, opened: Reach) -> None:
@@ -171,16 +187,29 @@ class Core:
 
         Both as far as the principal may know of them.
         """
-        failing = [spec for spec in opened.specs() if self._connections.is_failing(spec.id)]
         notes: dict[str, Any] = {}
-        if absent := sorted(spec.slug for spec in failing if opened.sees(spec)):
+        if absent := self._absent(opened):
             notes["mcphub/absent"] = absent
-        if missing := self._pipeline.connecting.unconnected(opened):
+        if missing := self._unconnected(opened):
             notes["mcphub/connect"] = missing
         return notes
 
+    def _absent(self, opened: Reach) -> list[str]:
+        """Slugs of upstreams that do not answer now."""
+        return sorted(
+            _named(opened, each, spec.slug)
+            for each in opened.each()
+            for spec in each.specs()
+            if self._connections.is_failing(spec.id) and each.sees(spec)
+        )
+
+    def _unconnected(self, opened: Reach) -> dict[str, str]:
+        """Slugs of upstreams that want an account of this person, and where it is connected."""
+        missing = self._pipeline.connecting.unconnected
+        return {_named(opened, each, slug): url for each in opened.each() for slug, url in missing(each).items()}
+
     def _described(self, opened: Reach) -> dict[str, Any]:
-        return described(opened, self._connections.facts, self._pipeline.connecting.unconnected(opened))
+        return described(opened, self._connections.facts, self._unconnected(opened))
 
     def _greet(self, request: Request, reply: Reply, opened: Reach) -> None:
         said = self._described(opened)
@@ -215,3 +244,8 @@ class Core:
     def _open_principal(self) -> Principal:
         org = next(iter(self._snapshots.orgs.values())).org
         return Principal("open", "open", "open mode", org, frozenset({"owner"}))
+
+
+def _named(opened: Reach, each: Reach, slug: str) -> str:
+    """What an upstream is called on this route: with its org where there are several."""
+    return public_name(each.snapshot.org.slug, slug) if opened.others else slug

@@ -7,7 +7,7 @@ from gateway import finding
 from gateway.errors import INVALID_PARAMS
 from gateway.router import Reach
 from gateway.types import Request
-from gateway.views import NOTHING_WRAPPED, View, Wrapped, app_of, build, colliding, page
+from gateway.views import NOTHING_WRAPPED, View, Wrapped, app_of, build, colliding, page, united
 from mcphub.core.keyring import KeyringError, keyring
 from policies.types import Kind
 from upstreams.errors import RpcError
@@ -41,6 +41,8 @@ def answer(
 
 def view_of(reach: Reach, kind: Kind, revision: str) -> View:
     """The principal's view of a kind on this route, from the cache of the org's snapshot if it is there."""
+    if reach.others:
+        return _united(reach, kind, revision)
     views = reach.snapshot.views
     key = view_key(reach, kind, revision)
     found = views.get(key)
@@ -53,6 +55,18 @@ def view_of(reach: Reach, kind: Kind, revision: str) -> View:
             if kind == "tool" and finding.is_asked(reach)
             else build(kind, reach.visible(kind), own_names=reach.own_names, revision=revision, wrapped=wrapped)
         )
+    return found
+
+
+def _united(reach: Reach, kind: Kind, revision: str) -> View:
+    """The views of all its orgs as one."""
+    views = [(each.snapshot.org.slug, view_of(each, kind, revision)) for each in reach.each()]
+    key = ("all orgs", kind, *((org, view.digest) for org, view in views))
+    kept = reach.snapshot.views
+    if (found := kept.get(key)) is None:
+        if len(kept) >= MAX_VIEWS:
+            kept.clear()
+        found = kept[key] = united(kind, views)
     return found
 
 

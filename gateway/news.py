@@ -199,7 +199,12 @@ class News:
         return [place.shown for place in places if place.shown not in failed]
 
     def _place(self, request: Request, opened: Reach, uri: Any) -> Place | RpcError:
-        """Where a resource is watched, if this principal may read it. A denial is recorded, watching is not."""
+        """Where a resource is watched, if this principal may read it. A denial is recorded, watching is not.
+
+        Watched is at the endpoint of one org.
+        """
+        if opened.others:
+            return unknown("resource", str(uri))
         try:
             call = resources_read({"uri": uri}, opened)
         except Refused as refused:

@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.catalogue import Entry
 from policies.types import Kind
+from upstreams.naming import public_name
 from upstreams.types import MODERN, Era
 
 MEMBER: Final[dict[Kind, str]] = {
@@ -150,6 +151,29 @@ def unwrap(uri: str) -> tuple[str, str]:
         return "", uri
     slug, found, original = rest[4:].partition("/" if scheme else ":")
     return (slug, scheme + original) if found else ("", uri)
+
+
+def united(kind: Kind, views: Iterable[tuple[str, View]]) -> View:
+    """The views of several orgs as one, every name behind the slug of its org."""
+    shown = sorted(
+        (behind(kind, org, name), fragment)
+        for org, view in views
+        for name, fragment in zip(view.names, view.fragments, strict=True)
+    )
+    fragments = tuple(_renamed(kind, fragment, name) for name, fragment in shown)
+    digest = hashlib.blake2b(b"\n".join(fragments), digest_size=12).hexdigest()
+    return View(tuple(name for name, _ in shown), fragments, digest)
+
+
+def behind(kind: Kind, org: str, name: str) -> str:
+    """What stands for `name` of one org where there are several."""
+    return public_name(org, name) if kind in ("tool", "prompt") else wrap(org, name)
+
+
+def _renamed(kind: Kind, fragment: bytes, name: str) -> bytes:
+    found = _object.decode(fragment)
+    found[NAMED_BY[kind]] = msgspec.Raw(encode(name))
+    return encode(found)
 
 
 def page(

@@ -32,6 +32,8 @@ NAVIGATION: Final = (
         {
             "accounts.Membership": "group",
             "accounts.ApiKey": "vpn_key",
+            "policies.AttributeMapping": "badge",
+            "accounts.Issuer": "verified_user",
             "gateway.Approval": "link",
             "oauth2_provider.Application": "apps",
             "accounts.Org": "domain",

@@ -179,6 +179,7 @@ DONE: Final = frozenset(
         "U2",
         "U3",
         "U14",
+        "S6",
         "A2",
         "A7",
         "O11",

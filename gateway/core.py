@@ -182,31 +182,34 @@ class Core:
             if self.news.sessions is not None:
                 self.news.sessions.listed(request.session.id, name, seen)
 
-    def _notes(self, opened: Reach) -> dict[str, Any]:
-        """What a list says beside itself: upstreams that do not answer now, and those that want an account first.
-
-        Both as far as the principal may know of them.
-        """
-        notes: dict[str, Any] = {}
-        if absent := self._absent(opened):
-            notes["mcphub/absent"] = absent
-        if missing := self._unconnected(opened):
-            notes["mcphub/connect"] = missing
-        return notes
-
     def _absent(self, opened: Reach) -> list[str]:
-        """Slugs of upstreams that do not answer now."""
+        """Slugs of upstreams that do not answer now, as far as the principal may know of them."""
         return sorted(
-            _named(opened, each, spec.slug)
+            public_name(each.snapshot.org.slug, spec.slug) if opened.others else spec.slug
             for each in opened.each()
             for spec in each.specs()
             if self._connections.is_failing(spec.id) and each.sees(spec)
         )
 
-    def _unconnected(self, opened: Reach) -> dict[str, str]:
-        """Slugs of upstreams that want an account of this person, and where it is connected."""
-        missing = self._pipeline.connecting.unconnected
-        return {_named(opened, each, slug): url for each in opened.each() for slug, url in missing(each).items()}
+    def _unconnected(self, opened: Reach) -> Mapping[str, str]:
+        """Upstreams that want an account first, by the name that the principal knows, and where to connect."""
+        connecting = self._pipeline.connecting
+        if not opened.others:
+            return connecting.unconnected(opened)
+        return {
+            public_name(each.snapshot.org.slug, slug): url
+            for each in opened.each()
+            for slug, url in connecting.unconnected(each).items()
+        }
+
+    def _notes(self, opened: Reach) -> dict[str, Any]:
+        """What a list says beside itself: upstreams that do not answer now, and those that want an account first."""
+        notes: dict[str, Any] = {}
+        if absent := self._absent(opened):
+            notes["mcphub/absent"] = absent
+        if missing := self._unconnected(opened):
+            notes["mcphub/connect"] = dict(missing)
+        return notes
 
     def _described(self, opened: Reach) -> dict[str, Any]:
         return described(opened, self._connections.facts, self._unconnected(opened))
@@ -244,8 +247,3 @@ class Core:
     def _open_principal(self) -> Principal:
         org = next(iter(self._snapshots.orgs.values())).org
         return Principal("open", "open", "open mode", org, frozenset({"owner"}))
-
-
-def _named(opened: Reach, each: Reach, slug: str) -> str:
-    """What an upstream is called on this route: with its org where there are several."""
-    return public_name(each.snapshot.org.slug, slug) if opened.others else slug

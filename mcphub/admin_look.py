@@ -14,6 +14,7 @@ NAVIGATION: Final = (
             "upstreams.Definition": "build",
             "upstreams.DefinitionVersion": "difference",
             "upstreams.Credential": "link",
+            "upstreams.OAuthRegistration": "passkey",
         },
     ),
     (

@@ -15,13 +15,14 @@ from upstreams.addresses import blocked_at, is_never_opened
 from upstreams.formfields import LinesField
 from upstreams.formgiven import GivenForm
 from upstreams.models import TransportChoice, Upstream
+from upstreams.oauthform import OAuthForm
 from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
 from upstreams.serversfile import host_and_port, url_fault
 from upstreams.variables import BUILT_IN, IN_ARGV, fill, mentioned_names, required_names, secrets_in
 
 
-class UpstreamForm(GivenForm):
+class UpstreamForm(OAuthForm, GivenForm):
     """An upstream as its operator writes it. Secret values go in and never come out."""
 
     acting: ClassVar[User | None] = None

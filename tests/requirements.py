@@ -158,6 +158,7 @@ DONE: Final = frozenset(
     [
         "P1",
         "P2",
+        "P3",
         "P4",
         "P5",
         "P6",
@@ -179,7 +180,9 @@ DONE: Final = frozenset(
         "U2",
         "U3",
         "U14",
+        "S1",
         "S6",
+        "S9",
         "A2",
         "A7",
         "O11",

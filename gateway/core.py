@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from msgspec import structs
@@ -169,7 +169,7 @@ class Core:
             opened,
             page_size=settings.HUB.limits.page_size,
             ttl_ms=LIVE_TTL_MS if request.method == "resources/list" else LIST_TTL_MS,
-            absent=self._absent(opened),
+            notes=self._notes(opened),
         )
         if isinstance(found, RpcError):
             reply.error(found)
@@ -191,12 +191,35 @@ class Core:
             if self._connections.is_failing(spec.id) and each.sees(spec)
         )
 
+    def _unconnected(self, opened: Reach) -> Mapping[str, str]:
+        """Upstreams that want an account first, by the name that the principal knows, and where to connect."""
+        connecting = self._pipeline.connecting
+        if not opened.others:
+            return connecting.unconnected(opened)
+        return {
+            public_name(each.snapshot.org.slug, slug): url
+            for each in opened.each()
+            for slug, url in connecting.unconnected(each).items()
+        }
+
+    def _notes(self, opened: Reach) -> dict[str, Any]:
+        """What a list says beside itself: upstreams that do not answer now, and those that want an account first."""
+        notes: dict[str, Any] = {}
+        if absent := self._absent(opened):
+            notes["mcphub/absent"] = absent
+        if missing := self._unconnected(opened):
+            notes["mcphub/connect"] = dict(missing)
+        return notes
+
+    def _described(self, opened: Reach) -> dict[str, Any]:
+        return described(opened, self._connections.facts, self._unconnected(opened))
+
     def _greet(self, request: Request, reply: Reply, opened: Reach) -> None:
-        said = described(opened, self._connections.facts)
+        said = self._described(opened)
         reply.result(encode({"protocolVersion": request.revision, **said}))
 
     def _discover(self, request: Request, reply: Reply, opened: Reach) -> None:
-        said = described(opened, self._connections.facts)
+        said = self._described(opened)
         info = said.pop("serverInfo")
         reply.result(
             encode(

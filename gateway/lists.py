@@ -1,6 +1,6 @@
 """`tools/list` and its kin: one principal's view, cached by everything that it depends on, paged by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway import finding
@@ -22,8 +22,10 @@ KIND_OF: Final[dict[str, Kind]] = {
 MAX_VIEWS: Final = 2_000
 
 
-def answer(request: Request, reach: Reach, *, page_size: int, ttl_ms: int, absent: Sequence[str]) -> bytes | RpcError:
-    """One page of the list that `request` asks for."""
+def answer(
+    request: Request, reach: Reach, *, page_size: int, ttl_ms: int, notes: Mapping[str, Any]
+) -> bytes | RpcError:
+    """One page of the list that `request` asks for; `notes` go into its `_meta`."""
     kind = KIND_OF[request.method]
     view = view_of(reach, kind, request.revision)
     last = ""
@@ -34,7 +36,7 @@ def answer(request: Request, reach: Reach, *, page_size: int, ttl_ms: int, absen
             return RpcError(INVALID_PARAMS, "The cursor is not valid here.")
     fragments, more = view.page_after(last, page_size)
     following = _sealed(more, view, request) if more else ""
-    return page(kind, fragments, following, era=request.era, ttl_ms=ttl_ms, absent=absent)
+    return page(kind, fragments, following, era=request.era, ttl_ms=ttl_ms, notes=notes)
 
 
 def view_of(reach: Reach, kind: Kind, revision: str) -> View:

@@ -26,7 +26,7 @@ from upstreams.connection import UPDATED
 from upstreams.connections import Connections
 from upstreams.errors import RpcError
 from upstreams.loglevels import LEVELS, MESSAGE, is_heard
-from upstreams.types import ClientFacts, UpstreamSpec
+from upstreams.types import BETWEEN, ClientFacts, UpstreamSpec
 
 ELICITED: Final = "notifications/elicitation/complete"
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
@@ -172,7 +172,8 @@ class News:
     def _pass_on(self, upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
         """To the sessions of its holder that listen here and reach the upstream; of log messages what they want."""
         for session in self.sessions.listening() if self.sessions else ():
-            concerned = holder in (session.ref.id, session.principal.id)
+            of_session = f"{session.principal.id}{BETWEEN}{session.ref.id}"
+            concerned = holder in (session.ref.id, session.principal.id, of_session)
             heard = method == ELICITED or is_heard(params, session.ref.client.log_level)
             if concerned and heard and self._sees(session, upstream_id):
                 session.push(method, params)

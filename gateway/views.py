@@ -1,7 +1,7 @@
 """Lists as bytes: definitions under their public names, paged, in the client's era. No I/O."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -177,14 +177,14 @@ def _renamed(kind: Kind, fragment: bytes, name: str) -> bytes:
 
 
 def page(
-    kind: Kind, fragments: Sequence[bytes], cursor: str, *, era: Era, ttl_ms: int, absent: Sequence[str]
+    kind: Kind, fragments: Sequence[bytes], cursor: str, *, era: Era, ttl_ms: int, notes: Mapping[str, Any]
 ) -> bytes:
-    """One page of a list as a result in the client's era; `absent` names upstreams that do not answer."""
+    """One page of a list as a result in the client's era, with `notes` in its `_meta`."""
     parts = [b'"', MEMBER[kind].encode(), b'":[', b",".join(fragments), b"]"]
     if cursor:
         parts += [b',"nextCursor":', encode(cursor)]
     if era == "modern":
         parts += [b',"resultType":"complete","cacheScope":"private","ttlMs":', str(ttl_ms).encode()]
-    if absent:
-        parts += [b',"_meta":', encode({"mcphub/absent": list(absent)})]
+    if notes:
+        parts += [b',"_meta":', encode(notes)]
     return b"{" + b"".join(parts) + b"}"

@@ -9,7 +9,13 @@ from django.urls import get_script_prefix
 NAVIGATION: Final = (
     (
         "What we call",
-        {"upstreams.Upstream": "dns", "upstreams.Definition": "build", "upstreams.DefinitionVersion": "difference"},
+        {
+            "upstreams.Upstream": "dns",
+            "upstreams.Definition": "build",
+            "upstreams.DefinitionVersion": "difference",
+            "upstreams.Credential": "link",
+            "upstreams.OAuthRegistration": "passkey",
+        },
     ),
     (
         "Who may call it",

@@ -14,6 +14,7 @@ from gateway.authserver.service_tokens import ServiceTokenProver
 from gateway.core import Core
 from gateway.edge.app import EdgeApp
 from gateway.edge.config import EdgeConfig
+from gateway.external.prover import ExternalProver
 from gateway.handing import Handing
 from gateway.neighbours import Neighbours
 from gateway.pipeline import Pipeline
@@ -47,7 +48,7 @@ class Runtime:
         self.denials: Final = Denials(writer().record_soon)
         handing = Handing(self.workers)
         self.pipeline: Final = Pipeline(self.connections, writer(), self.denials, settings.HUB.limits, handing)
-        provers = (TokenProver(self.snapshots), ServiceTokenProver(self.snapshots))
+        provers = (TokenProver(self.snapshots), ServiceTokenProver(self.snapshots), ExternalProver(self.snapshots))
         self.core: Final = Core(self.snapshots, self.connections, self.pipeline, provers)
         config = EdgeConfig.of(settings.HUB, settings.START.script_name)
         self.edge_app: Final = EdgeApp(self.core, config, self.workers)

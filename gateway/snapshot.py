@@ -20,14 +20,15 @@ from gateway.live import LiveTable
 from gateway.views import View
 from mcphub.accounts import selectors as accounts
 from mcphub.accounts import versioned
-from mcphub.accounts.selectors import KeyRecord
+from mcphub.accounts.selectors import IssuerSpec, KeyRecord
 from mcphub.core import aio, clock
 from mcphub.core.env import storage_s
 from mcphub.core.principal import OrgRef, Principal
 from policies import service as policies
 from policies.engine import RuleSet
 from policies.facts import principal_facts
-from policies.selectors import toolsets
+from policies.mapping import MappingSpec
+from policies.selectors import mappings, toolsets
 from policies.types import Kind, ToolsetSpec
 from upstreams import selectors as upstreams
 from upstreams.naming import marked, public_name
@@ -58,6 +59,8 @@ class OrgSnapshot:
     off_templates: Mapping[str, frozenset[str]] = field(default_factory=dict)
     toolsets: Mapping[str, ToolsetSpec] = field(default_factory=dict)
     forwardable: Mapping[bytes, str] = field(default_factory=dict)
+    issuers: tuple[IssuerSpec, ...] = ()
+    mappings: tuple[MappingSpec, ...] = ()
     views: dict[Any, View] = field(default_factory=dict)
     subsets: dict[Any, Any] = field(default_factory=dict)
     facts: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
@@ -88,6 +91,8 @@ def load(org: OrgRef, version: int, live: LiveTable) -> OrgSnapshot:
         toolsets=MappingProxyType({each.slug: each for each in toolsets(org.id)}),
         off=frozenset((each.upstream_id, each.name) for each in records if each.kind == "resource" and _is_off(each)),
         off_templates=_off_templates(records),
+        issuers=accounts.issuer_specs(org.id),
+        mappings=tuple(mappings(org.id)),
         forwardable={name.encode(): name for spec in specs for name in spec.forward_headers},
     )
 

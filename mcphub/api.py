@@ -25,7 +25,7 @@ from gateway.runtime import runtime
 from gateway.types import Credentials, NotFound, Route, Unauthenticated
 from mcphub import __version__
 from mcphub.accounts import api as accounts_api
-from mcphub.accounts import rest_errors
+from mcphub.accounts import issuer_api, rest_errors
 from mcphub.accounts.models import User
 from mcphub.accounts.rest import ApiFault, Caller, person_caller, principal_caller, unknown
 from mcphub.accounts.selectors import key_record, touch_key
@@ -148,7 +148,7 @@ api: Final = _Api(
     parser=_StrictParser(),
 )
 rest_errors.install(api)
-for router in (accounts_api.router, upstreams_api.router, policies_api.router):
+for router in (accounts_api.router, issuer_api.router, upstreams_api.router, policies_api.router):
     api.add_router("", router)
 
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from mcphub.accounts.social.providers import PROVIDERS, issuer_fault, missing
+from mcphub.accounts.social.providers import PROVIDERS, missing
+from mcphub.core.addresses import issuer_fault
 from mcphub.core.env import HubSettings
 from mcphub.core.flags import StartOptions
 

@@ -24,7 +24,7 @@ class MappingSpec:
         """Texts and booleans match as a whole, a list by one of its texts; `*` matches anything but "" and false."""
         if self.sources and source not in self.sources:
             return False
-        said = _texts(claims.get(self.claim))
+        said = texts_of(claims.get(self.claim))
         return bool(said & self.values) or (PRESENT in self.values and bool(said - {"", "false"}))
 
 
@@ -42,7 +42,8 @@ def mapped(specs: Iterable[MappingSpec], source: str, claims: Mapping[str, Any])
     return Mapped(frozenset(role for spec in found for role in spec.roles), tuple(spec.name for spec in found))
 
 
-def _texts(claim: Any) -> frozenset[str]:
+def texts_of(claim: Any) -> frozenset[str]:
+    """The texts of a claim: itself, `true` or `false`, or the texts in a list; nothing for anything else."""
     if isinstance(claim, bool):
         return frozenset({"true" if claim else "false"})
     if isinstance(claim, str):

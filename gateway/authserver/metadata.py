@@ -1,6 +1,7 @@
 """The well-known documents: of the hub as authorization server (RFC 8414), and of every endpoint (RFC 9728).
 
-They are made from the path's syntax alone, so they tell nobody what exists.
+They are made from the path's syntax alone, so they tell nobody what exists; except the issuers of tokens that an org
+wants to be named.
 """
 
 from typing import Any, Final
@@ -14,6 +15,7 @@ from oauth2_provider.settings import oauth2_settings
 from gateway.authserver import places
 from gateway.authserver.endpoints import answers
 from gateway.edge import paths
+from mcphub.accounts.selectors import advertised_issuers
 
 ENDPOINTS: Final = {
     "authorization_endpoint": "oauth-authorize",
@@ -57,7 +59,7 @@ def protected_resource(request: HttpRequest, tail: str = "") -> HttpResponse:
         raise Http404
     document = {
         "resource": places.resource_url(request, route.path),
-        "authorization_servers": [places.issuer(request)],
+        "authorization_servers": [places.issuer(request), *(advertised_issuers(route.org) if route.org else ())],
         "scopes_supported": ["mcp"],
         "bearer_methods_supported": ["header"],
         "resource_name": "MCP Hub",

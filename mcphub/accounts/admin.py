@@ -13,6 +13,7 @@ from social_django.models import Association, Nonce, UserSocialAuth
 from mcphub.accounts import links, services
 from mcphub.accounts.admin_base import OrgScopedAdmin, actor_of, pill, request_rights
 from mcphub.accounts.admin_forms import PERSONAL, KeyForm, MemberForm, OrgForm, PersonForm, RolesForm
+from mcphub.accounts.issuer_admin import IssuerAdmin
 from mcphub.accounts.models import ApiKey, Membership, Org, User
 from mcphub.accounts.roles import Right, givable_roles, role_names
 from mcphub.accounts.services import NewKey
@@ -295,3 +296,6 @@ def _show_link(request: HttpRequest, user: User) -> None:
         link = format_html("<code style='overflow-wrap: anywhere'>{}</code>", links.password_link(user))
         note = "Give {} this link to set a password. It works once, for {} minutes: {}"
         messages.info(request, format_html(note, user.email, minutes, link))
+
+
+__all__ = ["ApiKeyAdmin", "IssuerAdmin", "MembershipAdmin", "OrgAdmin", "UserAdmin"]

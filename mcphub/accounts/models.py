@@ -4,14 +4,29 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 from django.db import models, transaction
 from django.db.models import F
 
+from mcphub.accounts.roles import role_names
 from mcphub.accounts.versioned import Versioned, announce, bump
-from mcphub.core.ids import new_uuid
+from mcphub.core.addresses import issuer_fault
+from mcphub.core.ids import SLUG_PATTERN, new_uuid
 
 UNSEEN_BY_SNAPSHOT: Final = frozenset({"last_login", "password"})
 VERSIONS: Final = frozenset({"config_version", "credentials_version"})
+
+
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""Signatures by public keys only: whoever can check a shared secret can also sign with it."""
+
+SLUG_WORDS: Final = "2–32 lower-case letters, digits and inner hyphens."
+
+
+def default_algorithms() -> list[str]:
+    """What most providers sign with."""
+    return ["RS256"]
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -229,6 +244,56 @@ class ApiKey(Versioned):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Issuer(Versioned):
+    """Whose access tokens (JWTs) one org takes as proof: `issuer` signs them for one of `audiences`.
+
+    `required` narrows it to tokens whose claims hold one of the listed texts each. Every token gives `roles`; what
+    else it gives, attribute mappings say. `advertised`: the metadata of the org's endpoint names the issuer.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="issuers")
+    name = models.CharField(max_length=32, validators=[RegexValidator(rf"\A{SLUG_PATTERN}\Z", SLUG_WORDS)])
+    issuer = models.CharField(max_length=300)
+    audiences = models.JSONField(default=list)
+    algorithms = models.JSONField(default=default_algorithms)
+    required = models.JSONField(default=dict, blank=True)
+    roles = models.JSONField(default=list, blank=True)
+    advertised = models.BooleanField(default=False)
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (models.UniqueConstraint(fields=("org", "name"), name="one_issuer_per_name"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if fault := issuer_fault(self.issuer):
+            raise ValidationError({"issuer": f"This {fault}."})
+        for name in ("audiences", "algorithms", "roles"):
+            value = getattr(self, name)
+            if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+                raise ValidationError({name: "Write a list of texts."})
+        if not self.audiences:
+            raise ValidationError({"audiences": "A token that is meant for nobody would be meant for everybody."})
+        if not self.algorithms or not set(self.algorithms) <= set(ALGORITHMS):
+            raise ValidationError({"algorithms": f"Choose among {', '.join(ALGORITHMS)}."})
+        if not _is_required(self.required):
+            raise ValidationError({"required": "Write {claim: [texts]}."})
+        unknown = sorted(set(self.roles) - role_names(str(self.org_id))) if self.org_id else []
+        if unknown:
+            raise ValidationError({"roles": f"The org has no role {', '.join(unknown)}."})
+
+
+def _is_required(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts) for texts in value.values()
+    )
 
 
 class DeclaredRow(models.Model):

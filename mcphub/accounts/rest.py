@@ -77,10 +77,11 @@ def principal_caller(request: HttpRequest, principal: Principal) -> Caller:
     It could otherwise make itself a wider one.
     """
     narrowed = principal.scope != KeyScope()
-    held = NO_RIGHTS if narrowed else rights_of(principal.org.id, principal.roles)
+    places = (principal, *principal.others)
+    rights = {each.org.id: NO_RIGHTS if narrowed else rights_of(each.org.id, each.roles) for each in places}
     user = User.objects.filter(pk=principal.user_id).first() if principal.user_id else None
     actor = Actor(principal.label, principal.user_id, source_of(request), principal)
-    return Caller(actor, {principal.org.id: held}, user, principal)
+    return Caller(actor, rights, user, principal)
 
 
 def caller(request: HttpRequest) -> Caller:

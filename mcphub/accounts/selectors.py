@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.db.models import Q, QuerySet
 
-from mcphub.accounts.models import ApiKey, Membership, Org, User
+from mcphub.accounts.models import ApiKey, Issuer, Membership, Org, User
 from mcphub.accounts.roles import Right, rights_of
 from mcphub.core import tokens
 from mcphub.core.clock import now
@@ -170,6 +170,41 @@ def touch_key(key_id: str, source: str) -> None:
     at = now()
     stale = Q(last_used_at=None) | Q(last_used_at__lt=at - TOUCH_EVERY)
     ApiKey.objects.filter(stale, pk=key_id).update(last_used_at=at, last_used_from=source[:64])
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerSpec:
+    """Whose tokens an org takes, ready to be checked against: see `models.Issuer`."""
+
+    id: str
+    name: str
+    issuer: str
+    audiences: frozenset[str]
+    algorithms: tuple[str, ...]
+    required: tuple[tuple[str, frozenset[str]], ...]
+    roles: frozenset[str]
+
+
+def issuer_specs(org_id: str) -> tuple[IssuerSpec, ...]:
+    """The issuers of an org that are switched on."""
+    return tuple(
+        IssuerSpec(
+            id=str(row.pk),
+            name=row.name,
+            issuer=row.issuer,
+            audiences=frozenset(row.audiences),
+            algorithms=tuple(row.algorithms),
+            required=tuple((claim, frozenset(texts)) for claim, texts in sorted(row.required.items())),
+            roles=frozenset(row.roles),
+        )
+        for row in Issuer.objects.for_org(org_id).filter(enabled=True)
+    )
+
+
+def advertised_issuers(slug: str) -> list[str]:
+    """The issuers that the metadata of an org's endpoint names; none for an unknown org, as for most known ones."""
+    rows = Issuer.objects.filter(org__slug=slug, org__enabled=True, enabled=True, advertised=True)
+    return list(dict.fromkeys(rows.values_list("issuer", flat=True)))
 
 
 def rights_by_org(user: User) -> dict[str, frozenset[Right]]:

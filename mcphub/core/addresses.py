@@ -1,6 +1,7 @@
 """What an address or host name says of itself."""
 
 import ipaddress
+from urllib.parse import urlsplit
 
 LOCALHOST = "localhost"
 
@@ -18,3 +19,13 @@ def is_loopback(host: str) -> bool:
     """Whether `host` is this machine's own: 127.0.0.0/8, ::1 (also mapped) or the name `localhost`."""
     found = parsed(host)
     return host == LOCALHOST if found is None else found.is_loopback
+
+
+def issuer_fault(issuer: str) -> str:
+    """Why this cannot be an issuer, or "": https, except on this machine; no query, no fragment."""
+    parts = urlsplit(issuer)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        return "is not the address of an issuer, such as https://login.example.org"
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        return "must begin with https://"
+    return ""

@@ -75,6 +75,8 @@ class Limits:
     condition_nodes: int = 2_000
     stderr_bytes: int = 64 * 1024
     noise_lines: int = 100
+    issuer_keys_s: float = 300
+    issuer_retry_s: float = 30
     key_attempts: int = 30
     key_window_s: float = 60
     sign_in_attempts: int = 10

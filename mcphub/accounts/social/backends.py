@@ -9,7 +9,8 @@ from social_core.exceptions import AuthConfigurationError, AuthResponseError
 
 from mcphub.accounts.social.fetching import Guarded
 from mcphub.accounts.social.identity import Identity, readable_claims
-from mcphub.accounts.social.providers import PROVIDERS, issuer_fault
+from mcphub.accounts.social.providers import PROVIDERS
+from mcphub.core.addresses import issuer_fault
 
 VERIFIED: Final = ("email_verified", "xms_edov")
 """What says that the address is theirs, in the document that names it; the second is Microsoft's word for it."""

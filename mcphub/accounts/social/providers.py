@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from mcphub.core.addresses import is_loopback
 from mcphub.core.env import HubSettings
 
 GOOGLE_ISSUER: Final = "https://accounts.google.com"
@@ -68,13 +67,3 @@ def choices() -> list[tuple[str, str]]:
 def missing(hub: HubSettings, provider: Provider) -> list[str]:
     """The settings that the provider needs and that are not there."""
     return [f"MCPHUB_{name.upper()}" for name in provider.needs if not getattr(hub, name)]
-
-
-def issuer_fault(issuer: str) -> str:
-    """Why this cannot be an issuer, or "": https, except on this machine; no query, no fragment."""
-    parts = urlsplit(issuer)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        return "is not the address of an issuer, such as https://login.example.org"
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        return "must begin with https://"
-    return ""

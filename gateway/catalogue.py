@@ -1,7 +1,7 @@
 """An org's definitions, indexed for look-up by public name, by own name and by bare name. No I/O."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -46,22 +46,27 @@ class Entry:
 class Catalogue:
     """Immutable. Personal entries (of per-user upstreams) are seen by their holder only.
 
-    `mirrors` says that some tool's arguments may have to be repeated in headers.
+    `listed` are the (upstream id, holder) pairs of whom it is known what their own account is offered: that, and
+    nothing else of the upstream. Others see what was found without an account, and by name the tools and prompts that
+    others have, so that there is something to connect for. `mirrors` says that some tool's arguments may have to be
+    repeated in headers.
     """
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[Entry], listed: frozenset[tuple[str, str]] = frozenset()) -> None:
         self.mirrors = False
+        self._listed = listed
+        self._listed_holders: Final = frozenset(holder for _, holder in listed)
         shared: list[Entry] = []
         personal: dict[str, list[Entry]] = {}
         for entry in entries:
             self.mirrors = self.mirrors or entry.mirrors
             (personal.setdefault(entry.holder, []) if entry.holder else shared).append(entry)
-        self._shared: Final = _Index(shared)
+        self._shared: Final = _Index([*shared, *_offered(shared, personal)])
         self._personal: Final = {holder: _Index(own) for holder, own in personal.items()}
 
     def has_personal(self, holder: str) -> bool:
         """Whether this principal has entries of its own."""
-        return holder in self._personal
+        return holder in self._personal or holder in self._listed_holders
 
     def everything(self, kind: Kind) -> list[Entry]:
         """All entries of a kind, everybody's personal ones too."""
@@ -71,13 +76,19 @@ class Catalogue:
     def public(self, kind: Kind, name: str, holder: str) -> Entry | None:
         """The entry with this public name."""
         own = self._personal.get(holder)
-        return (own and own.public.get((kind, name))) or self._shared.public.get((kind, name))
+        return (own and own.public.get((kind, name))) or self._to(holder, self._shared.public.get((kind, name)))
 
     def own(self, upstream_id: str, kind: Kind, name: str, holder: str) -> Entry | None:
         """The entry that this upstream itself calls `name`."""
         own = self._personal.get(holder)
         key = (upstream_id, kind, name)
-        return (own and own.own.get(key)) or self._shared.own.get(key)
+        return (own and own.own.get(key)) or self._to(holder, self._shared.own.get(key))
+
+    def _to(self, holder: str, entry: Entry | None) -> Entry | None:
+        """An entry for everybody as this principal has it: not where they have their own list."""
+        if entry is None or not self._listed or (entry.upstream_id, holder) not in self._listed:
+            return entry
+        return None
 
     def called(self, upstream_id: str, kind: Kind, name: str, holder: str) -> Entry | None:
         """The entry of this upstream that clients are listed as `name`, or that the upstream calls so."""
@@ -89,14 +100,32 @@ class Catalogue:
     def bare(self, kind: Kind, name: str, holder: str) -> Sequence[Entry]:
         """Every entry called `name` by its own upstream or an alias, over all upstreams."""
         own = self._personal.get(holder)
-        return (*self._shared.bare.get((kind, name), ()), *(own.bare.get((kind, name), ()) if own else ()))
+        shared = self._for(holder, self._shared.bare.get((kind, name), ()))
+        return (*shared, *(own.bare.get((kind, name), ()) if own else ()))
+
+    def _for(self, holder: str, shared: Sequence[Entry]) -> Sequence[Entry]:
+        return [entry for entry in shared if self._to(holder, entry)] if self._listed else shared
 
     def listed(self, kind: Kind, holder: str, upstream_id: str = "") -> list[Entry]:
         """Entries of a kind, of one upstream or all, in the order of their public names."""
-        found = list(self._shared.kinds.get(kind, ()))
+        found = list(self._for(holder, self._shared.kinds.get(kind, ())))
         if (own := self._personal.get(holder)) is not None:
             found = sorted([*found, *own.kinds.get(kind, ())], key=_by_public)
         return [entry for entry in found if not upstream_id or entry.upstream_id == upstream_id]
+
+
+def _offered(shared: Iterable[Entry], personal: Mapping[str, Sequence[Entry]]) -> Iterable[Entry]:
+    """Each tool and prompt that somebody has under their own account and that is not known to everybody.
+
+    Resources are not among them: their names are their owners' business.
+    """
+    known = {(entry.upstream_id, entry.kind, entry.name) for entry in shared}
+    for _, entries in sorted(personal.items()):
+        for entry in entries:
+            key = (entry.upstream_id, entry.kind, entry.name)
+            if entry.kind in ("tool", "prompt") and key not in known:
+                known.add(key)
+                yield replace(entry, holder="")
 
 
 class _Index:

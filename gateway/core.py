@@ -2,11 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from django.conf import settings
+from msgspec import structs
 
 from gateway import finding, lists
+from gateway.calls import Refused as CallRefused
 from gateway.errors import METHOD_NOT_FOUND, TooManyAttempts
 from gateway.facts import described
 from gateway.finding import Finder
@@ -23,10 +26,12 @@ from gateway.router import Reach, reach
 from gateway.snapshot import Snapshots
 from gateway.subscriptions import LIST_OF, digest
 from gateway.types import Credentials, NotFound, Notification, Reply, Request, Route, Unauthenticated
+from gateway.union import narrowed
 from mcphub.core.principal import Principal
 from upstreams.connection import ROOTS_CHANGED
 from upstreams.connections import Connections
 from upstreams.errors import RpcError
+from upstreams.naming import public_name
 from upstreams.types import MODERN, ClientFacts
 
 LIST_TTL_MS: Final = 60_000
@@ -107,9 +112,15 @@ class Core:
     async def handle(self, request: Request, reply: Reply) -> None:
         """See `GatewayCore.handle`."""
         opened = self._reach(request.principal, request.route, request.client)
-        if finding.is_asked(opened) and request.method == finding.METHOD:
+        if finding.is_asked(opened) and request.method == finding.METHOD and not opened.others:
             await self._finder.call(request, reply, opened, self._call)
         elif request.method in READERS:
+            if opened.others:
+                try:
+                    request, opened = narrowed(request, opened)
+                except CallRefused as refused:
+                    reply.error(refused.error)
+                    return
             if opened.snapshot.catalogue.mirrors and request.era == "modern":
                 check_mirrored(request, opened)
             await self._call(request, reply, opened)
@@ -127,7 +138,11 @@ class Core:
         snapshot = self._snapshots.orgs.get(principal.org.id)
         if snapshot is None:
             raise NotFound
-        return reach(snapshot, principal, route, client, self._single_upstream)
+        if not principal.others or route.kind != "aggregate" or self._single_upstream:
+            return reach(snapshot, principal, route, client, self._single_upstream)
+        everyone = (replace(principal, others=()), *principal.others)
+        found = [self._reach(each, route, client) for each in everyone if each.org.id in self._snapshots.orgs]
+        return structs.replace(found[0], others=tuple(found[1:]))
 
     def _reach_now(self, principal: Principal, route: Route, client: ClientFacts) -> Reach:
         return self._reach(self.provers.now(principal), route, client)
@@ -144,7 +159,8 @@ class Core:
                 await self.news.roots_changed(note, opened)
 
     async def _list_resources(self, request: Request, reply: Reply, opened: Reach) -> None:
-        await self.resources.refresh(request, opened)
+        for each in opened.each():
+            await self.resources.refresh(structs.replace(request, principal=each.principal), each)
         self._list(request, reply, opened)
 
     def _list(self, request: Request, reply: Reply, opened: Reach) -> None:
@@ -153,7 +169,7 @@ class Core:
             opened,
             page_size=settings.HUB.limits.page_size,
             ttl_ms=LIVE_TTL_MS if request.method == "resources/list" else LIST_TTL_MS,
-            absent=self._absent(opened),
+            notes=self._notes(opened),
         )
         if isinstance(found, RpcError):
             reply.error(found)
@@ -168,15 +184,42 @@ class Core:
 
     def _absent(self, opened: Reach) -> list[str]:
         """Slugs of upstreams that do not answer now, as far as the principal may know of them."""
-        failing = [spec for spec in opened.specs() if self._connections.is_failing(spec.id)]
-        return sorted(spec.slug for spec in failing if opened.sees(spec))
+        return sorted(
+            public_name(each.snapshot.org.slug, spec.slug) if opened.others else spec.slug
+            for each in opened.each()
+            for spec in each.specs()
+            if self._connections.is_failing(spec.id) and each.sees(spec)
+        )
+
+    def _unconnected(self, opened: Reach) -> Mapping[str, str]:
+        """Upstreams that want an account first, by the name that the principal knows, and where to connect."""
+        connecting = self._pipeline.connecting
+        if not opened.others:
+            return connecting.unconnected(opened)
+        return {
+            public_name(each.snapshot.org.slug, slug): url
+            for each in opened.each()
+            for slug, url in connecting.unconnected(each).items()
+        }
+
+    def _notes(self, opened: Reach) -> dict[str, Any]:
+        """What a list says beside itself: upstreams that do not answer now, and those that want an account first."""
+        notes: dict[str, Any] = {}
+        if absent := self._absent(opened):
+            notes["mcphub/absent"] = absent
+        if missing := self._unconnected(opened):
+            notes["mcphub/connect"] = dict(missing)
+        return notes
+
+    def _described(self, opened: Reach) -> dict[str, Any]:
+        return described(opened, self._connections.facts, self._unconnected(opened))
 
     def _greet(self, request: Request, reply: Reply, opened: Reach) -> None:
-        said = described(opened, self._connections.facts)
+        said = self._described(opened)
         reply.result(encode({"protocolVersion": request.revision, **said}))
 
     def _discover(self, request: Request, reply: Reply, opened: Reach) -> None:
-        said = described(opened, self._connections.facts)
+        said = self._described(opened)
         info = said.pop("serverInfo")
         reply.result(
             encode(

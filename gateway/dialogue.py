@@ -164,6 +164,10 @@ class Dialogue:
             raise ProtocolFault("The server asked for something that this client did not offer.", outcome="failed")
         if len(state.theirs or "") > self.limits.body_bytes // STATE_SHARE:
             raise TooLarge("The server's state is larger than a client could send back.", outcome="failed")
+        self.ask(run, requests, state)
+
+    def ask(self, run: Run, requests: Mapping[str, Any], state: State) -> None:
+        """End the client's exchange with questions that it can answer."""
         until = int(time.time() + self.limits.person_s)
         run.reply.result(rounds.required(requests, rounds.seal(structs.replace(state, until=until), run.request)))
         asks = [request["method"] for request in requests.values()]

@@ -7,9 +7,11 @@ from gateway.lists import view_of
 from gateway.router import Reach
 from mcphub import __version__
 from policies.types import KINDS, Kind
+from upstreams.naming import public_name
 from upstreams.types import MODERN, ServerFacts
 
 BLURB_CHARS: Final = 300
+WANTS_ACCOUNT: Final = "The person has to connect their own account first, at {}"
 CAPABILITY_OF: Final[dict[Kind, str]] = {
     "tool": "tools",
     "prompt": "prompts",
@@ -18,18 +20,27 @@ CAPABILITY_OF: Final[dict[Kind, str]] = {
 }
 
 
-def described(reach: Reach, facts_of: Callable[[str], ServerFacts | None]) -> dict[str, Any]:
+def described(
+    reach: Reach, facts_of: Callable[[str], ServerFacts | None], unconnected: Mapping[str, str]
+) -> dict[str, Any]:
     """`capabilities`, `serverInfo` and `instructions` for `initialize` and `server/discover`.
+
+    `unconnected` are the slugs of upstreams that want an account of this person first, and where to connect it.
 
     On an aggregate the capabilities are the union over the upstreams that the principal sees; on a
     single-upstream route they are that upstream's, as far as the hub can deliver them.
     """
-    known = {spec.slug: facts_of(spec.id) for spec in reach.specs() if reach.sees(spec)}
+    known = {
+        public_name(each.snapshot.org.slug, spec.slug) if reach.others else spec.slug: facts_of(spec.id)
+        for each in reach.each()
+        for spec in each.specs()
+        if each.sees(spec)
+    }
     said: dict[str, Any] = {
         "capabilities": _capabilities(reach, known),
         "serverInfo": _server_info(reach, known),
     }
-    if instructions := _instructions(reach, known):
+    if instructions := _instructions(reach, known, unconnected):
         said["instructions"] = instructions
     return said
 
@@ -42,7 +53,7 @@ def _capabilities(reach: Reach, known: Mapping[str, ServerFacts | None]) -> dict
         for name in ("tools", "prompts", "resources")
         if name in declared or name in listed or not reach.own_names
     }
-    if "resources" in offered and any(_watches(facts) for facts in known.values()):
+    if "resources" in offered and not reach.others and any(_watches(facts) for facts in known.values()):
         offered["resources"]["subscribe"] = True
     offered.update({name: {} for name in ("completions", "logging") if name in declared})
     if extensions := _extensions(known):
@@ -81,22 +92,31 @@ def _server_info(reach: Reach, known: Mapping[str, ServerFacts | None]) -> dict[
     facts = known.get(reach.only.slug) if reach.only else None
     if facts is not None and facts.info.get("name") and facts.info.get("version"):
         return dict(facts.info)
-    title = f"MCP Hub: {reach.only.slug if reach.only else reach.snapshot.org.slug}"
+    orgs = ", ".join(each.snapshot.org.slug for each in reach.each())
+    title = f"MCP Hub: {reach.only.slug if reach.only else orgs}"
     return {"name": "mcphub", "title": title, "version": __version__}
 
 
-def _instructions(reach: Reach, known: Mapping[str, ServerFacts | None]) -> str:
+def _instructions(reach: Reach, known: Mapping[str, ServerFacts | None], unconnected: Mapping[str, str]) -> str:
     if reach.only is not None:
         facts = known.get(reach.only.slug)
-        return facts.instructions if facts else ""
-    blurbs = [f"- {slug}: {_blurb(facts)}" for slug, facts in sorted(known.items())]
+        said = [facts.instructions] if facts and facts.instructions else []
+        return "\n".join(said + [WANTS_ACCOUNT.format(url) for url in unconnected.values()])
+    blurbs = [f"- {slug}: {_blurb(facts, unconnected.get(slug, ''))}" for slug, facts in sorted(known.items())]
     if not blurbs:
         return ""
-    return "Tools and prompts are named {server}__{name}. Servers behind this hub:\n" + "\n".join(blurbs)
+    names = "{organisation}__{server}__{name}" if reach.others else "{server}__{name}"
+    return f"Tools and prompts are named {names}. Servers behind this hub:\n" + "\n".join(blurbs)
 
 
-def _blurb(facts: ServerFacts | None) -> str:
+def _blurb(facts: ServerFacts | None, connect_at: str) -> str:
+    if connect_at:
+        return f"{_said(facts)} {WANTS_ACCOUNT.format(connect_at)}".strip()
+    return _said(facts) if facts is not None else "not connected yet"
+
+
+def _said(facts: ServerFacts | None) -> str:
     if facts is None:
-        return "not connected yet"
+        return ""
     text = " ".join((facts.instructions or str(facts.info.get("title") or facts.info.get("name") or "")).split())
     return text if len(text) <= BLURB_CHARS else text[: BLURB_CHARS - 1] + "…"

@@ -11,12 +11,16 @@ from upstreams.errors import Outcome, RpcError, UpstreamError
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How one call failed; `text` is a plain sentence that names no URL, header, stack or token."""
+    """How one call failed; `text` is a plain sentence that names no URL, header, stack or token.
+
+    `link` is a page of the hub that the person has to open, "" for none.
+    """
 
     reason: Reason
     text: str
     outcome: Outcome
     retryable: bool = False
+    link: str = ""
 
     @classmethod
     def of(cls, error: UpstreamError) -> "Failure":
@@ -30,6 +34,7 @@ class Failure:
             self.text,
             EFFECT[self.outcome],
             advice(self.reason, self.outcome),
+            self.link and f"Open {self.link} and then try again.",
             call_id and f"Call id: {call_id}",
         )
         return " ".join(part for part in parts if part)
@@ -37,6 +42,8 @@ class Failure:
     def facts(self, call_id: str) -> dict[str, str | bool]:
         """The machine-readable part, under `mcphub/error`."""
         facts: dict[str, str | bool] = {"reason": self.reason, "retryable": self.retryable, "outcome": self.outcome}
+        if self.link:
+            facts["url"] = self.link
         return {**facts, "call_id": call_id} if call_id else facts
 
 

@@ -1,13 +1,13 @@
 """`tools/list` and its kin: one principal's view, cached by everything that it depends on, paged by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway import finding
 from gateway.errors import INVALID_PARAMS
 from gateway.router import Reach
 from gateway.types import Request
-from gateway.views import NOTHING_WRAPPED, View, Wrapped, app_of, build, colliding, page
+from gateway.views import NOTHING_WRAPPED, View, Wrapped, app_of, build, colliding, page, united
 from mcphub.core.keyring import KeyringError, keyring
 from policies.types import Kind
 from upstreams.errors import RpcError
@@ -22,8 +22,10 @@ KIND_OF: Final[dict[str, Kind]] = {
 MAX_VIEWS: Final = 2_000
 
 
-def answer(request: Request, reach: Reach, *, page_size: int, ttl_ms: int, absent: Sequence[str]) -> bytes | RpcError:
-    """One page of the list that `request` asks for."""
+def answer(
+    request: Request, reach: Reach, *, page_size: int, ttl_ms: int, notes: Mapping[str, Any]
+) -> bytes | RpcError:
+    """One page of the list that `request` asks for; `notes` go into its `_meta`."""
     kind = KIND_OF[request.method]
     view = view_of(reach, kind, request.revision)
     last = ""
@@ -34,11 +36,13 @@ def answer(request: Request, reach: Reach, *, page_size: int, ttl_ms: int, absen
             return RpcError(INVALID_PARAMS, "The cursor is not valid here.")
     fragments, more = view.page_after(last, page_size)
     following = _sealed(more, view, request) if more else ""
-    return page(kind, fragments, following, era=request.era, ttl_ms=ttl_ms, absent=absent)
+    return page(kind, fragments, following, era=request.era, ttl_ms=ttl_ms, notes=notes)
 
 
 def view_of(reach: Reach, kind: Kind, revision: str) -> View:
     """The principal's view of a kind on this route, from the cache of the org's snapshot if it is there."""
+    if reach.others:
+        return _united(reach, kind, revision)
     views = reach.snapshot.views
     key = view_key(reach, kind, revision)
     found = views.get(key)
@@ -51,6 +55,18 @@ def view_of(reach: Reach, kind: Kind, revision: str) -> View:
             if kind == "tool" and finding.is_asked(reach)
             else build(kind, reach.visible(kind), own_names=reach.own_names, revision=revision, wrapped=wrapped)
         )
+    return found
+
+
+def _united(reach: Reach, kind: Kind, revision: str) -> View:
+    """The views of all its orgs as one."""
+    views = [(each.snapshot.org.slug, view_of(each, kind, revision)) for each in reach.each()]
+    key = ("all orgs", kind, *((org, view.digest) for org, view in views))
+    kept = reach.snapshot.views
+    if (found := kept.get(key)) is None:
+        if len(kept) >= MAX_VIEWS:
+            kept.clear()
+        found = kept[key] = united(kind, views)
     return found
 
 

@@ -26,7 +26,7 @@ from upstreams.connection import UPDATED
 from upstreams.connections import Connections
 from upstreams.errors import RpcError
 from upstreams.loglevels import LEVELS, MESSAGE, is_heard
-from upstreams.types import ClientFacts, UpstreamSpec
+from upstreams.types import BETWEEN, ClientFacts, UpstreamSpec
 
 ELICITED: Final = "notifications/elicitation/complete"
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
@@ -172,7 +172,8 @@ class News:
     def _pass_on(self, upstream_id: str, holder: str, method: str, params: Mapping[str, Any]) -> None:
         """To the sessions of its holder that listen here and reach the upstream; of log messages what they want."""
         for session in self.sessions.listening() if self.sessions else ():
-            concerned = holder in (session.ref.id, session.principal.id)
+            of_session = f"{session.principal.id}{BETWEEN}{session.ref.id}"
+            concerned = holder in (session.ref.id, session.principal.id, of_session)
             heard = method == ELICITED or is_heard(params, session.ref.client.log_level)
             if concerned and heard and self._sees(session, upstream_id):
                 session.push(method, params)
@@ -198,7 +199,12 @@ class News:
         return [place.shown for place in places if place.shown not in failed]
 
     def _place(self, request: Request, opened: Reach, uri: Any) -> Place | RpcError:
-        """Where a resource is watched, if this principal may read it. A denial is recorded, watching is not."""
+        """Where a resource is watched, if this principal may read it. A denial is recorded, watching is not.
+
+        Watched is at the endpoint of one org.
+        """
+        if opened.others:
+            return unknown("resource", str(uri))
         try:
             call = resources_read({"uri": uri}, opened)
         except Refused as refused:

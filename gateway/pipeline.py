@@ -11,22 +11,24 @@ from audit.flood import Denials
 from audit.writer import Writer
 from gateway import relay, rounds
 from gateway.calls import Call, Refused, decision_on
+from gateway.connecting import Connecting
 from gateway.dialogue import Dialogue, goes_on
 from gateway.errors import INVALID_PARAMS, Reason
 from gateway.failures import Failure, unknown
 from gateway.handing import Handing
+from gateway.pages import Pages
 from gateway.parked import ParkedCall, Parking, Taken
 from gateway.readers import READERS
 from gateway.rounds import State
 from gateway.router import Reach
 from gateway.run import Again, Ended, Run, fail, intent_of
-from gateway.types import Reply, Request
+from gateway.types import NotFound, Reply, Request
 from mcphub.accounts.links import absolute
 from mcphub.core.clock import epoch_us, monotonic
 from mcphub.core.limits import Limits
 from mcphub.core.workers import AnswerLost, NotTaken
 from upstreams.connections import Connections
-from upstreams.errors import Outcome, ProtocolFault, RpcError, UpstreamError
+from upstreams.errors import NeedsConnection, NeedsScope, Outcome, ProtocolFault, RpcError, UpstreamError
 
 NOUNS: Final = {"tool": "tool", "prompt": "prompt", "resource": "resource", "template": "resource"}
 BAD_ANSWERS: Final = RpcError(INVALID_PARAMS, "inputResponses must be an object of results")
@@ -45,6 +47,8 @@ class Pipeline:
         self.denials: Final = denials
         self._dialogue = Dialogue(connections, audit, limits)
         self._handing = handing
+        self.pages: Final = Pages(self._dialogue, limits.page_wait_s)
+        self.connecting: Final = Connecting(connections.vault, self.pages)
         self.parking: Final = Parking(limits)
 
     async def run(self, request: Request, reply: Reply, reach: Reach, again: Again) -> None:
@@ -59,7 +63,7 @@ class Pipeline:
         try:
             call = READERS[request.method](request.params, reach)
         except Refused as refused:
-            reply.error(refused.error)
+            self._refuse(request, reply, reach, refused.error)
             return
         decision = decision_on(call, reach)
         intent = intent_of(request, call, decision)
@@ -87,6 +91,8 @@ class Pipeline:
                 run.call.spec, run.exchange(self._dialogue.sink(run), run.call.params)
             )
             ended = await self._dialogue.go_on(run, answer) if goes_on(run.request, answer) else run.answered(answer)
+        except (NeedsConnection, NeedsScope) as error:
+            ended = self.connecting.turn(run, error)
         except UpstreamError as error:
             ended = run.failed(Failure.of(error))
         except relay.NotAnObject:
@@ -108,6 +114,13 @@ class Pipeline:
         if state.parked not in ("", self._handing.own):
             await self._hand_over(request, reply, state)
             return
+        if state.awaits:
+            await self.pages.wait(state)
+            try:
+                reach = await again(request)
+            except NotFound:
+                reply.error(rounds.BAD_STATE)
+                return
         parked = self.parking.find(state.call_id) if state.parked else None
         try:
             call = READERS[request.method](request.params, reach)
@@ -168,11 +181,18 @@ class Pipeline:
             replace(run.intent, kind=Kind.OUTCOME, at=epoch_us(), payload=b"", latency_us=latency, **ended)
         )
 
+    def _refuse(self, request: Request, reply: Reply, reach: Reach, error: RpcError) -> None:
+        """Say that it means nothing; or that an account has to be connected before anybody can know."""
+        if (failure := self.connecting.unknown(request, reach)) is not None:
+            fail(request, reply, failure, "")
+        else:
+            reply.error(error)
+
     def _deny(self, request: Request, reply: Reply, reach: Reach, call: Call, event: Event) -> None:
         """Say no: as the tool's result where the tool may be seen, else as if it did not exist (F52)."""
         self.denials.add(replace(event, kind=Kind.DENIED))
         if not reach.shows(call.target):
-            reply.error(unknown(_noun(request, call), call.shown_as))
+            self._refuse(request, reply, reach, unknown(_noun(request, call), call.shown_as))
             return
         reason: Reason = "approval_pending" if event.effect == "ask" else "denied"
         before: Outcome = "unknown" if event.kind is Kind.RESUMED else "not_sent"

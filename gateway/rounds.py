@@ -45,7 +45,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `until` is the end of its life in seconds since 1970. `parked`: the id of the worker where the call waits.
     Without, it is sent to `upstream_id` again with `theirs`, the upstream's own state (None when it gave none),
-    or `afresh`, without any trace of the round.
+    or `afresh`, without any trace of the round; after what it `awaits` (`gateway.pages`), `asked_at` since 1970.
     """
 
     call_id: str
@@ -54,6 +54,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     upstream_id: str = ""
     theirs: str | None = None
     afresh: bool = False
+    awaits: str = ""
+    asked_at: float = 0
 
 
 def seal(state: State, request: Request) -> str:

@@ -1,9 +1,11 @@
 """From a public name to an upstream and its own name, within what one route opens to one principal."""
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.catalogue import Entry
 from gateway.snapshot import OrgSnapshot
@@ -27,7 +29,8 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
     """What one request may reach: the org's snapshot, seen by one principal, on one route.
 
     `only` is the upstream of a single-upstream route, where its own names stand un-prefixed; `subset` what a toolset
-    or the client's own globs leave of the route.
+    or the client's own globs leave of the route. `others` are the further orgs of a credential for all of a person's:
+    such a reach is listed and described as a whole, but every call is first narrowed to one org (`gateway.union`).
     """
 
     snapshot: OrgSnapshot
@@ -35,6 +38,11 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
     client: ClientFacts
     only: UpstreamSpec | None = None
     subset: Subset | None = None
+    others: "tuple[Reach, ...]" = ()
+
+    def each(self) -> "tuple[Reach, ...]":
+        """The reach in every org by itself."""
+        return (replace(self, others=()), *self.others) if self.others else (self,)
 
     @property
     def own_names(self) -> bool:
@@ -43,6 +51,8 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
 
     def specs(self) -> Iterable[UpstreamSpec]:
         """The upstreams of this route."""
+        if self.others:
+            return chain.from_iterable(reach.specs() for reach in self.each())
         specs = (self.only,) if self.only else self.snapshot.specs.values()
         return specs if self.subset is None else [spec for spec in specs if self.includes(spec)]
 
@@ -156,6 +166,8 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
 
     def sees(self, spec: UpstreamSpec) -> bool:
         """Whether the principal may know of the upstream: it reads there whatever the name, or sees a definition."""
+        if self.others:
+            return any(spec.id in reach.snapshot.specs and reach.sees(spec) for reach in self.each())
         if not self.includes(spec):
             return False
         if self.shows(Target("tool", spec.slug, "*", Risk.READ)):

@@ -19,7 +19,7 @@ from mcphub.core.ids import new_call_id
 from policies.types import Decision
 from upstreams.errors import RpcError
 from upstreams.transports import wire
-from upstreams.types import Answer, Exchange, Sink, UpstreamSpec
+from upstreams.types import BETWEEN, Answer, Exchange, Sink, UpstreamSpec
 
 RESOURCE_NOT_FOUND = -32002
 """What handshake revisions say where 2026-07-28 says invalid parameters."""
@@ -141,5 +141,11 @@ def holder_of(request: Request | Notification, spec: UpstreamSpec) -> str:
     if spec.sharing == "per-user":
         return request.principal.id
     if spec.sharing == "per-session":
-        return request.session.id if request.session else request.principal.id
+        return _of_session(request, spec) if request.session else request.principal.id
     return ""
+
+
+def _of_session(request: Request | Notification, spec: UpstreamSpec) -> str:
+    """A session's own connection; where people have accounts of their own, with whose it is."""
+    session = request.session.id if request.session else ""
+    return f"{request.principal.id}{BETWEEN}{session}" if spec.credential_mode == "per-user" else session

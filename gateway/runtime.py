@@ -42,9 +42,9 @@ class Runtime:
     """Started by the server (lifespan, or when it is ready), stopped after the last answer."""
 
     def __init__(self) -> None:
-        self.snapshots: Final = Snapshots()
         self.workers: Final = _workers()
         self.connections: Final = _connections(self.workers)
+        self.snapshots: Final = Snapshots(self.connections.vault)
         self.denials: Final = Denials(writer().record_soon)
         handing = Handing(self.workers)
         self.pipeline: Final = Pipeline(self.connections, writer(), self.denials, settings.HUB.limits, handing)
@@ -53,6 +53,7 @@ class Runtime:
         config = EdgeConfig.of(settings.HUB, settings.START.script_name)
         self.edge_app: Final = EdgeApp(self.core, config, self.workers)
         self.core.news.sessions = self.edge_app.sessions
+        self.pipeline.pages.push = self.edge_app.sessions.push
         self.connections.on_notice = self._noticed
         self.connections.on_return = self.core.news.upstream_returned
         self.connections.on_catalogue_changed = self.core.resources.outdated

@@ -31,6 +31,8 @@ from policies.mapping import MappingSpec
 from policies.selectors import mappings, toolsets
 from policies.types import Kind, ToolsetSpec
 from upstreams import selectors as upstreams
+from upstreams.credentials.selectors import CredentialFacts, facts_of_org, listed_holders
+from upstreams.credentials.vault import Vault
 from upstreams.naming import marked, public_name
 from upstreams.selectors import CatalogueRecord
 from upstreams.types import UpstreamSpec
@@ -86,7 +88,7 @@ def load(org: OrgRef, version: int, live: LiveTable) -> OrgSnapshot:
         ruleset=policies.compile_org(org.id).ruleset,
         specs=MappingProxyType({spec.id: spec for spec in specs}),
         by_slug=MappingProxyType(by_slug),
-        catalogue=Catalogue(_entries(records)),
+        catalogue=Catalogue(_entries(records), listed_holders(org.id)),
         live=live,
         toolsets=MappingProxyType({each.slug: each for each in toolsets(org.id)}),
         off=frozenset((each.upstream_id, each.name) for each in records if each.kind == "resource" and _is_off(each)),
@@ -149,7 +151,9 @@ def _called(record: CatalogueRecord, aliases: Container[tuple[str, str, str]]) -
 class Snapshots:
     """The orgs of this worker, kept current."""
 
-    def __init__(self) -> None:
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._credentials: dict[str, int] = {}
         self.orgs: Mapping[str, OrgSnapshot] = {}
         self.by_slug: Mapping[str, OrgSnapshot] = {}
         self.keys: Mapping[str, KeyRecord] = {}
@@ -233,9 +237,12 @@ class Snapshots:
     async def _refresh(self) -> None:
         announced = versioned.announced()
         asked_at = clock.monotonic()
-        loaded = await aio.in_thread(_changed, dict(self.orgs), self.live)
-        if loaded is not None:
-            self._swap(loaded)
+        changed = await aio.in_thread(_changed, dict(self.orgs), self.live, dict(self._credentials))
+        if changed.orgs is not None:
+            self._swap(changed.orgs)
+        for org_id, (version, rows) in changed.credentials.items():
+            self._credentials[org_id] = version
+            self._vault.take(org_id, rows)
         self._confirmed_at = asked_at
         async with self._fresh:
             self._seen = max(self._seen, announced)
@@ -249,9 +256,31 @@ class Snapshots:
             tell()
 
 
-def _changed(known: Mapping[str, OrgSnapshot], live: LiveTable) -> Mapping[str, OrgSnapshot] | None:
-    """All orgs with the changed ones loaded anew, or None when nothing changed."""
-    versions = {org_id: each.config for org_id, each in accounts.org_versions().items()}
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """What differs from what is known.
+
+    `orgs` are all orgs with the changed ones loaded anew (None when none has changed), `credentials` of each org
+    whose credentials changed their version and what they are now.
+    """
+
+    orgs: Mapping[str, OrgSnapshot] | None
+    credentials: Mapping[str, tuple[int, list[CredentialFacts]]]
+
+
+def _changed(known: Mapping[str, OrgSnapshot], live: LiveTable, credentials: Mapping[str, int]) -> _Changed:
+    versions = accounts.org_versions()
+    orgs = _changed_orgs(known, live, {org_id: each.config for org_id, each in versions.items()})
+    now = {**dict.fromkeys(credentials, 0), **{org_id: each.credentials for org_id, each in versions.items()}}
+    newer = {org_id: version for org_id, version in now.items() if credentials.get(org_id) != version}
+    return _Changed(
+        orgs, {org_id: (version, facts_of_org(org_id) if version else []) for org_id, version in newer.items()}
+    )
+
+
+def _changed_orgs(
+    known: Mapping[str, OrgSnapshot], live: LiveTable, versions: Mapping[str, int]
+) -> Mapping[str, OrgSnapshot] | None:
     if versions == {org_id: snapshot.version for org_id, snapshot in known.items()}:
         return None
     refs = {ref.id: ref for ref in accounts.orgs_by_slug().values()}

@@ -1,7 +1,7 @@
 """Lists as bytes: definitions under their public names, paged, in the client's era. No I/O."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.catalogue import Entry
 from policies.types import Kind
+from upstreams.naming import public_name
 from upstreams.types import MODERN, Era
 
 MEMBER: Final[dict[Kind, str]] = {
@@ -152,15 +153,38 @@ def unwrap(uri: str) -> tuple[str, str]:
     return (slug, scheme + original) if found else ("", uri)
 
 
+def united(kind: Kind, views: Iterable[tuple[str, View]]) -> View:
+    """The views of several orgs as one, every name behind the slug of its org."""
+    shown = sorted(
+        (behind(kind, org, name), fragment)
+        for org, view in views
+        for name, fragment in zip(view.names, view.fragments, strict=True)
+    )
+    fragments = tuple(_renamed(kind, fragment, name) for name, fragment in shown)
+    digest = hashlib.blake2b(b"\n".join(fragments), digest_size=12).hexdigest()
+    return View(tuple(name for name, _ in shown), fragments, digest)
+
+
+def behind(kind: Kind, org: str, name: str) -> str:
+    """What stands for `name` of one org where there are several."""
+    return public_name(org, name) if kind in ("tool", "prompt") else wrap(org, name)
+
+
+def _renamed(kind: Kind, fragment: bytes, name: str) -> bytes:
+    found = _object.decode(fragment)
+    found[NAMED_BY[kind]] = msgspec.Raw(encode(name))
+    return encode(found)
+
+
 def page(
-    kind: Kind, fragments: Sequence[bytes], cursor: str, *, era: Era, ttl_ms: int, absent: Sequence[str]
+    kind: Kind, fragments: Sequence[bytes], cursor: str, *, era: Era, ttl_ms: int, notes: Mapping[str, Any]
 ) -> bytes:
-    """One page of a list as a result in the client's era; `absent` names upstreams that do not answer."""
+    """One page of a list as a result in the client's era, with `notes` in its `_meta`."""
     parts = [b'"', MEMBER[kind].encode(), b'":[', b",".join(fragments), b"]"]
     if cursor:
         parts += [b',"nextCursor":', encode(cursor)]
     if era == "modern":
         parts += [b',"resultType":"complete","cacheScope":"private","ttlMs":', str(ttl_ms).encode()]
-    if absent:
-        parts += [b',"_meta":', encode({"mcphub/absent": list(absent)})]
+    if notes:
+        parts += [b',"_meta":', encode(notes)]
     return b"{" + b"".join(parts) + b"}"

@@ -9,7 +9,13 @@ from django.urls import get_script_prefix
 NAVIGATION: Final = (
     (
         "What we call",
-        {"upstreams.Upstream": "dns", "upstreams.Definition": "build", "upstreams.DefinitionVersion": "difference"},
+        {
+            "upstreams.Upstream": "dns",
+            "upstreams.Definition": "build",
+            "upstreams.DefinitionVersion": "difference",
+            "upstreams.Credential": "link",
+            "upstreams.OAuthRegistration": "passkey",
+        },
     ),
     (
         "Who may call it",
@@ -27,6 +33,8 @@ NAVIGATION: Final = (
         {
             "accounts.Membership": "group",
             "accounts.ApiKey": "vpn_key",
+            "policies.AttributeMapping": "badge",
+            "accounts.Issuer": "verified_user",
             "gateway.Approval": "link",
             "oauth2_provider.Application": "apps",
             "accounts.Org": "domain",

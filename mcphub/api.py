@@ -17,6 +17,7 @@ from ninja.parser import Parser
 from ninja.security import APIKeyHeader, HttpBasicAuth, HttpBearer, SessionAuth
 from ninja.utils import check_csrf
 
+from gateway import api as gateway_api
 from gateway.core import Core
 from gateway.edge.auth import credentials_of
 from gateway.errors import TooManyAttempts
@@ -148,7 +149,13 @@ api: Final = _Api(
     parser=_StrictParser(),
 )
 rest_errors.install(api)
-for router in (accounts_api.router, issuer_api.router, upstreams_api.router, policies_api.router):
+for router in (
+    accounts_api.router,
+    issuer_api.router,
+    upstreams_api.router,
+    policies_api.router,
+    gateway_api.router,
+):
     api.add_router("", router)
 
 

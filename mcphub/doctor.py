@@ -16,6 +16,7 @@ from mcphub.core.limits import Limits
 from mcphub.core.schema import is_migrated
 from mcphub.core.starting import missing_keys
 from upstreams.models import Upstream, UpstreamState
+from upstreams.oauth.due import overdue
 from upstreams.programs import program
 from upstreams.selectors import config_fault
 
@@ -125,7 +126,14 @@ def _with_tail(state: UpstreamState) -> str:
     return (state.last_error or "is down") + tail
 
 
-NEEDING_TABLES: Final[Sequence[Callable[[], Iterator[Finding]]]] = (_keys, _upstreams)
+def _accounts() -> Iterator[Finding]:
+    """Calls refresh what they need by themselves; without the sweep they have to wait for it."""
+    if waiting := overdue():
+        text = f"{waiting} are about to end, and no sweep has refreshed accounts for a while"
+        yield Finding("warning", "refresh of accounts", text, "Run worker and beat (`up` has both).")
+
+
+NEEDING_TABLES: Final[Sequence[Callable[[], Iterator[Finding]]]] = (_keys, _upstreams, _accounts)
 
 
 def _redis() -> Iterator[Finding]:

@@ -12,6 +12,5 @@ urlpatterns = [
     path("", include("mcphub.accounts.urls")),
     path("", include("gateway.authserver.urls")),
     path("", include("upstreams.urls")),
-    path("", include("upstreams.oauth.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -151,11 +151,6 @@ class Seen:
     last_at: int
     call_id: str
 
-    def joined(self, other: "Seen") -> "Seen":
-        """Both together."""
-        newest = self if self.last_at >= other.last_at else other
-        return replace(newest, count=self.count + other.count)
-
 
 def _later(known: Change, made: Change) -> Change:
     newest = made if made.last_at >= known.last_at else known

@@ -51,23 +51,32 @@ class _Inputs(NamedTuple):
     principal: str
 
 
-class _Row(NamedTuple):
-    """What differs between calls of equal inputs."""
-
-    id: int
-    at: int
-    call_id: str
-    payload_mode: str
-    payload_digest: bytes
-    details: str
+SPLIT: Final = len(_Inputs._fields)
+ID, AT, CALL_ID, MODE, DIGEST, DETAILS = range(SPLIT, len(COLUMNS))
+_Values = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
     """One kind of call: `verdict` is there when it holds for all of them, whatever their arguments."""
 
+    principal: str
     request: CallRequest | None
     verdict: Verdict | None
+
+
+@dataclass(slots=True)
+class _Alike:
+    """Calls of one page that are decided alike: how many, and the row of the latest."""
+
+    case: _Case
+    count: int
+    row: _Values
+
+    def add(self, row: _Values) -> None:
+        """One more; rows come in order of time."""
+        self.count += _weight(row[DETAILS])
+        self.row = row
 
 
 class Replay:
@@ -80,86 +89,82 @@ class Replay:
         self.before: Final = self._compiled(rules)
         self.after: Final = self._compiled(draft.applied(rules))
         self._comparison = Comparison(self.before.ruleset, self.after.ruleset)
-        self._cases: dict[_Inputs, _Case] = {}
-        self._verdicts: dict[tuple[_Inputs, bytes], Verdict] = {}
-        self._principals: dict[tuple[str, str, str], tuple[Principal, Mapping[str, Any]] | None] = {}
+        self._cases: dict[_Values, _Case] = {}
+        self._verdicts: dict[tuple[_Values, bytes], Verdict] = {}
+        self._principals: dict[_Values, tuple[Principal, Mapping[str, Any]] | None] = {}
 
     def _compiled(self, rules: Any) -> Compiled:
         roles, grants = selectors.role_specs(self._org_id), selectors.grants(self._org_id)
         return compile_policy(roles, grants, rules, settings.HUB.limits)
 
-    def take(self, page: Sequence[tuple[Any, ...]]) -> None:
+    def take(self, page: Sequence[_Values]) -> None:
         """Count one page of rows in the order of `COLUMNS`."""
-        open_rows: list[tuple[_Inputs, _Row]] = []
-        alike: dict[_Inputs, Seen] = {}
-        split = len(_Inputs._fields)
-        for values in page:
-            inputs = _Inputs._make(values[:split])
-            row = _Row._make(values[split:])
-            if self._case(inputs).verdict is None:
-                open_rows.append((inputs, row))
+        cases, alike = self._cases, dict[_Values, _Alike]()
+        undecided: list[tuple[_Values, _Case, _Values]] = []
+        for row in page:
+            inputs = row[:SPLIT]
+            case = cases.get(inputs) or self._remember(inputs)
+            if case.verdict is None:
+                undecided.append((inputs, case, row))
+            elif (known := alike.get(inputs)) is not None:
+                known.add(row)
             else:
-                seen = Seen(_weight(row.details), row.at, row.call_id)
-                alike[inputs] = alike[inputs].joined(seen) if inputs in alike else seen
-        for inputs, seen in alike.items():
-            case = self._case(inputs)
-            self._count(inputs, case, case.verdict, seen)
-        self._take_open(open_rows)
+                alike[inputs] = _Alike(case, _weight(row[DETAILS]), row)
+        for each in alike.values():
+            self._count(each, each.case.verdict)
+        self._take_undecided(undecided)
 
-    def _take_open(self, rows: Sequence[tuple[_Inputs, _Row]]) -> None:
+    def _take_undecided(self, rows: Sequence[tuple[_Values, _Case, _Values]]) -> None:
         """Those whose arguments decide."""
-        bodies = _bodies([row.id for _, row in rows if row.payload_digest])
-        alike: dict[tuple[_Inputs, bytes | None, str], Seen] = {}
-        for inputs, row in rows:
-            body = bodies.get(row.id) if row.payload_digest else b""
-            key = (inputs, body, row.payload_mode)
-            seen = Seen(_weight(row.details), row.at, row.call_id)
-            alike[key] = alike[key].joined(seen) if key in alike else seen
-        for (inputs, body, mode), seen in alike.items():
-            self._count(inputs, self._case(inputs), self._with_arguments(inputs, body, mode), seen)
+        bodies = _bodies([row[ID] for _, _, row in rows if row[DIGEST]])
+        alike: dict[tuple[_Values, str, bytes | None], _Alike] = {}
+        for inputs, case, row in rows:
+            key = (inputs, row[MODE], bodies.get(row[ID]) if row[DIGEST] else b"")
+            if (known := alike.get(key)) is not None:
+                known.add(row)
+            else:
+                alike[key] = _Alike(case, _weight(row[DETAILS]), row)
+        for (inputs, mode, body), each in alike.items():
+            self._count(each, self._with_arguments(inputs, each.case, mode, body))
 
-    def _with_arguments(self, inputs: _Inputs, body: bytes | None, mode: str) -> Verdict:
-        arguments = exact_arguments(mode, b"kept" if body != b"" else b"", body)
-        if arguments is None or body is None:
+    def _with_arguments(self, inputs: _Values, case: _Case, mode: str, body: bytes | None) -> Verdict:
+        found = self._verdicts.get((inputs, body)) if body else None
+        if found is not None:
+            return found
+        arguments = exact_arguments(mode, b"" if body == b"" else b"kept", body)
+        if arguments is None or body is None or case.request is None:
             return Verdict(unknown=Unknown.ARGUMENTS)
-        key = (inputs, body)
-        found = self._verdicts.get(key)
-        if found is None:
-            request = self._case(inputs).request
-            assert request is not None
-            if len(self._verdicts) >= MEMORY:
-                self._verdicts.clear()
-            found = self._verdicts[key] = self._comparison.decided(request, arguments)
+        if len(self._verdicts) >= MEMORY:
+            self._verdicts.clear()
+        found = self._verdicts[inputs, body] = self._comparison.decided(case.request, arguments)
         return found
 
-    def _count(self, inputs: _Inputs, case: _Case, verdict: Verdict | None, seen: Seen) -> None:
-        assert verdict is not None
-        if verdict.unknown is not None or case.request is None:
-            self.tally.add_unknown(verdict.unknown or Unknown.METHOD, seen.count)
+    def _count(self, alike: _Alike, verdict: Verdict | None) -> None:
+        case, row = alike.case, alike.row
+        if verdict is None or verdict.unknown is not None or case.request is None:
+            self.tally.add_unknown((verdict and verdict.unknown) or Unknown.METHOD, alike.count)
         else:
-            self.tally.add(verdict, inputs.principal, case.request, seen)
+            self.tally.add(verdict, case.principal, case.request, Seen(alike.count, row[AT], row[CALL_ID]))
 
-    def _case(self, inputs: _Inputs) -> _Case:
-        found = self._cases.get(inputs)
-        if found is None:
-            if len(self._cases) >= MEMORY:
-                self._cases.clear()
-            found = self._cases[inputs] = self._made(inputs)
+    def _remember(self, inputs: _Values) -> _Case:
+        if len(self._cases) >= MEMORY:
+            self._cases.clear()
+        found = self._cases[inputs] = self._made(_Inputs._make(inputs))
         return found
 
     def _made(self, inputs: _Inputs) -> _Case:
         kind = KIND_OF.get(inputs.method)
         if kind is None or inputs.risk not in RISKS:
-            return _Case(None, Verdict(unknown=Unknown.METHOD))
+            return _Case(inputs.principal, None, Verdict(unknown=Unknown.METHOD))
         who = self._principal(inputs)
         if who is None:
-            return _Case(None, Verdict(unknown=Unknown.CALLER))
+            return _Case(inputs.principal, None, Verdict(unknown=Unknown.CALLER))
         principal, facts = who
         target = Target(kind, inputs.upstream, inputs.name, Risk(inputs.risk))
         request = request_for(principal, target, facts=facts)
         if not in_scope(target, principal.scope):
-            return _Case(request, Verdict())
-        return _Case(request, self._comparison.needs_arguments(request))
+            return _Case(inputs.principal, request, Verdict())
+        return _Case(inputs.principal, request, self._comparison.needs_arguments(request))
 
     def _principal(self, inputs: _Inputs) -> tuple[Principal, Mapping[str, Any]] | None:
         key = inputs[:3]
@@ -185,7 +190,7 @@ def replay(
     return made
 
 
-def _pages(org_id: Any, days: int) -> Iterator[list[tuple[Any, ...]]]:
+def _pages(org_id: Any, days: int) -> Iterator[list[_Values]]:
     kinds = (EventKind.INTENT, EventKind.DENIED, EventKind.ASKED)
     events = audit.Query(org_id=str(org_id), since=now() - timedelta(days=days)).events().filter(kind__in=kinds)
     return audit.columns(events, COLUMNS, PAGE)

@@ -11,12 +11,15 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
+from mcphub.accounts.versioned import bump
 from mcphub.core.clock import now
 from upstreams.ledger.counting import count
 from upstreams.ledger.review import Reviewer, record_held, versions_in_use
 from upstreams.listing import Described, Dropped, described
 from upstreams.models import (
     CatalogueEntry,
+    Credential,
+    CredentialMode,
     Definition,
     DefinitionVersion,
     KindChoice,
@@ -69,7 +72,9 @@ class _Store:
         self.had = {(entry.definition.kind, entry.definition.name): entry for entry in entries}
         self._add_definitions()
         self._add_versions()
-        return self._point_entries()
+        report = self._point_entries()
+        self._set_current()
+        return report
 
     def _add_definitions(self) -> None:
         known = Definition.objects.filter(upstream=self.upstream, kind__in=self.kinds)
@@ -101,7 +106,6 @@ class _Store:
             DefinitionVersion.objects.bulk_create(new)
             self.versions |= {(row.definition_id, row.digest): row.pk for row in new}
             record_held(self.upstream, [row for row in new if row.review == ReviewChoice.HELD])
-        self._set_current()
 
     def _judged(self, unseen: Mapping[Key, tuple[Described, Risk]]) -> list[DefinitionVersion]:
         """The versions that nobody has seen before, each with whether it may be used."""
@@ -123,14 +127,20 @@ class _Store:
         return {rows[pk]: json.loads(body) for pk, body in bodies}
 
     def _set_current(self) -> None:
+        """What was seen last; but one person's own text only where nobody is listed the other one any more."""
         moved = []
+        listed = self._listed_versions() if self.holder else frozenset()
         for key, (item, _) in self.items.items():
             row = self.definitions[key]
             version = self.versions[row.pk, item.digest]
-            if row.current_id != version:
+            if row.current_id != version and row.current_id not in listed:
                 row.current_id = version
                 moved.append(row)
         Definition.objects.bulk_update(moved, ["current"], batch_size=CHUNK)
+
+    def _listed_versions(self) -> Collection[UUID]:
+        entries = CatalogueEntry.objects.filter(definition__upstream=self.upstream)
+        return frozenset(entries.values_list("version_id", flat=True))
 
     def _point_entries(self) -> StoreReport:
         new, changed = {}, {}
@@ -181,13 +191,24 @@ def _store(
     with transaction.atomic():
         rows = Upstream.objects.select_related("org", "state").select_for_update(of=("self",))
         upstream = rows.filter(pk=upstream_id).first()
-        if upstream is None:
+        if upstream is None or (holder and not _note_listed(upstream, holder)):
             return StoreReport()
         report = _Store(upstream, holder, items, kinds, upstream.state.discovered_at is None).run()
         UpstreamState.objects.filter(pk=upstream_id).update(
             discovered_at=now(), dropped=[asdict(item) for item in dropped[:DROPPED_SHOWN]]
         )
     return StoreReport(report.added, report.changed, report.removed, tuple(dropped))
+
+
+def _note_listed(upstream: Upstream, holder: str) -> bool:
+    """Note that the holder's own definitions are known from now on; false when they are not connected any more."""
+    row = Credential.objects.select_for_update().filter(upstream=upstream, holder=holder).first()
+    if row is None:
+        return upstream.credential_mode != CredentialMode.PER_USER
+    if row.listed_at is None:
+        bump([upstream.org_id])
+    Credential.objects.filter(pk=row.pk).update(listed_at=now())
+    return True
 
 
 def forget_holder(holder: str, upstream_id: Any = None) -> None:

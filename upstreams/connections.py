@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from mcphub.core import aio
+from upstreams.credentials.vault import Vault
 from upstreams.errors import RpcError, Unreachable
 from upstreams.fleet import Fleet
 from upstreams.keeper import Keeper
@@ -29,6 +30,26 @@ class Connections:
         self._removed: set[str] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._scan: asyncio.Task[None] | None = None
+        means.vault.on_connected.append(self._account_connected)
+        means.vault.on_replaced.append(self._account_replaced)
+
+    @property
+    def vault(self) -> Vault:
+        """What is presented to upstreams, and to which of them somebody is connected."""
+        return self._means.vault
+
+    def _account_connected(self, upstream_id: str, holder: str) -> None:
+        if keeper := self._keepers.get(upstream_id):
+            keeper.connected(holder)
+
+    def _account_replaced(self, upstream_id: str, holder: str) -> None:
+        """What was made as one account may not go on as another."""
+        if (keeper := self._keepers.get(upstream_id)) is None:
+            return
+        if holder:
+            aio.spawn(keeper.replaced(holder), name=f"replace account at {keeper.spec.slug}")
+        else:
+            self.restart(upstream_id)
 
     async def start(self) -> None:
         """Begin to look for due work. Upstreams start when `set_specs` names them."""

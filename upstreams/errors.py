@@ -10,11 +10,15 @@ Outcome = Literal["not_sent", "failed", "unknown", "completed"]
 
 
 class UpstreamError(Exception):
-    """Base. `text` is one plain sentence for people: never a URL, header, stack or token."""
+    """Base. `text` is one plain sentence for people: never a URL, header, stack or token.
+
+    `scopes` are those that the upstream asked for, with blanks between ("" for none).
+    """
 
     reason: ClassVar[str] = "upstream_error"
     passes: ClassVar[bool] = False
     outcome: Outcome = "unknown"
+    scopes: str = ""
 
     def __init__(self, text: str, *, outcome: Outcome | None = None, retry_after: float | None = None) -> None:
         super().__init__(text)

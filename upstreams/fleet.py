@@ -23,7 +23,7 @@ from upstreams.keeper import Keeper
 from upstreams.owners import Owners
 from upstreams.reports import Book
 from upstreams.transports.envelope import offered
-from upstreams.types import Answer, ClientFacts, Exchange
+from upstreams.types import BETWEEN, Answer, ClientFacts, Exchange
 
 T = TypeVar("T")
 Kind = Literal["subscribe", "unsubscribe", "lower", "roots_changed"]
@@ -327,7 +327,8 @@ class Fleet:
             await keeper.release(holder)
         elif not upstream:
             await self.here.release_here(holder)
-            await self._owners.release([key for key in self._owners.held() if key.endswith(f"/{holder}")])
+            ends = (f"/{holder}", f"{BETWEEN}{holder}")
+            await self._owners.release([key for key in self._owners.held() if key.endswith(ends)])
 
     def _hear_notice(self, _: str, body: bytes) -> None:
         notice = unpack(body, Notice)

@@ -10,17 +10,19 @@ from django.conf import settings
 from mcphub.accounts.models import User
 from mcphub.core.netguard import parse_allowed
 from upstreams import clientheaders, naming
+from upstreams.accountform import account_faults
 from upstreams.addresses import blocked_at, is_never_opened
 from upstreams.formfields import LinesField
 from upstreams.formgiven import GivenForm
 from upstreams.models import TransportChoice, Upstream
+from upstreams.oauthform import OAuthForm
 from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
 from upstreams.serversfile import host_and_port, url_fault
 from upstreams.variables import BUILT_IN, IN_ARGV, fill, mentioned_names, required_names, secrets_in
 
 
-class UpstreamForm(GivenForm):
+class UpstreamForm(OAuthForm, GivenForm):
     """An upstream as its operator writes it. Secret values go in and never come out."""
 
     acting: ClassVar[User | None] = None
@@ -58,6 +60,11 @@ class UpstreamForm(GivenForm):
             "url",
             "command",
             "args",
+            "credential_mode",
+            "credential_kind",
+            "key_header",
+            "key_format",
+            "key_help",
             "forward_headers",
             "claims",
             "sharing",
@@ -78,6 +85,11 @@ class UpstreamForm(GivenForm):
             "url": "URL",
             "args": "Arguments",
             "sharing": "Connections",
+            "credential_mode": "Whose account",
+            "credential_kind": "Connected by",
+            "key_header": "The key goes into",
+            "key_format": "written as",
+            "key_help": "Where people find their key",
             "may_elicit": "May ask people for input",
             "may_sample": "May ask clients for a model's answer",
             "may_list_roots": "May ask clients for their folders",
@@ -93,10 +105,19 @@ class UpstreamForm(GivenForm):
         }
         help_texts: ClassVar[dict[str, str]] = {
             "slug": "Stands before its tools: <code>slug__tool</code>.",
+            "credential_mode": "Whoever needs an account connects it under “My connections”. While it is missing, "
+            "calls say so; nothing else ever stands in for it.",
+            "key_header": "A header; for a command, a variable of its environment.",
+            "key_format": "<code>{key}</code> stands for the key.",
             "sharing": "On a connection for everybody a server of the handshake era can ask nobody anything.",
             "claims": "A short-lived token that it can check with <code>/.well-known/mcphub/keys.json</code>.",
             "trusted": "Believe its annotations, also where they make a tool look less dangerous.",
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("credential_mode", "credential_kind"):
+            self.fields[name].required = False
 
     def clean_forward_headers(self) -> list[str]:
         return list(dict.fromkeys(name.lower() for name in self.cleaned_data["forward_headers"]))
@@ -107,11 +128,18 @@ class UpstreamForm(GivenForm):
             raise forms.ValidationError(fault)
         return slug
 
+    def clean_credential_mode(self) -> str:
+        return str(self.cleaned_data["credential_mode"] or self.instance.credential_mode)
+
+    def clean_credential_kind(self) -> str:
+        return str(self.cleaned_data["credential_kind"] or self.instance.credential_kind)
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         self._check_slug_is_free(cleaned)
         self._check_transport(cleaned)
         self._merge_secrets(cleaned)
+        self._check_account(cleaned)
         self._take_file(cleaned)
         self._check_pasted(cleaned)
         self._check_times(cleaned)
@@ -150,6 +178,10 @@ class UpstreamForm(GivenForm):
         cleaned |= {"url": ""} if stdio else {"command": "", "args": []}
         if stdio and not stdio_allowed():
             self.add_error("transport", "Commands are switched off on this installation (MCPHUB_ALLOW_STDIO).")
+
+    def _check_account(self, cleaned: Mapping[str, Any]) -> None:
+        for field, fault in account_faults(cleaned):
+            self.add_error(field, fault)
 
     def _check_times(self, cleaned: Mapping[str, Any]) -> None:
         for name in ("connect_s", "call_s", "call_hard_s"):

@@ -73,6 +73,7 @@ class End(msgspec.Struct, omit_defaults=True):
     text: str = ""
     outcome: errors.Outcome = "unknown"
     retry_after: float | None = None
+    scopes: str = ""
 
 
 _end: Final = msgspec.msgpack.Decoder(End)
@@ -104,7 +105,9 @@ def answer_in(body: bytes) -> Answer:
     """The answer that came back. Raises `UpstreamError` as the owner did, or `Moved`."""
     end = _end.decode(body)
     if end.fault:
-        raise FAMILIES[end.fault](end.text, outcome=end.outcome, retry_after=end.retry_after)
+        fault = FAMILIES[end.fault](end.text, outcome=end.outcome, retry_after=end.retry_after)
+        fault.scopes = end.scopes
+        raise fault
     if end.era is None:
         raise Moved
     return Answer(end.era, end.result, unpack(end.error, RpcError) if end.error else None)
@@ -212,5 +215,6 @@ async def _ended(run: Run, upstream: str, exchange: Exchange) -> End:
             text=error.text,
             outcome=error.outcome,
             retry_after=error.retry_after,
+            scopes=error.scopes,
         )
     return End(answer.era, answer.result, b"" if answer.error is None else pack(answer.error))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -17,6 +17,8 @@ from upstreams.discovery import Ask, read_catalogue
 from upstreams.errors import (
     LinkOver,
     Lost,
+    NeedsConnection,
+    NeedsScope,
     ProtocolFault,
     RpcError,
     TimedOut,
@@ -29,7 +31,7 @@ from upstreams.probe import Known, Means, Reach
 from upstreams.reports import Book, Report, State
 from upstreams.transports.base import own
 from upstreams.transports.envelope import offered, reader_of
-from upstreams.types import Answer, ClientFacts, Era, Exchange, ServerFacts, UpstreamSpec
+from upstreams.types import BETWEEN, Answer, ClientFacts, Era, Exchange, ServerFacts, UpstreamSpec
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +40,12 @@ Key = tuple[str, bytes]
 SHARED: Final[Key] = ("", b"")
 COUNTS: Final = (Unreachable, TlsFault, Lost, TimedOut, UpstreamFailed)
 LIST_CHANGED: Final = frozenset(f"notifications/{kind}/list_changed" for kind in ("tools", "resources", "prompts"))
+UNKNOWN: Final = ServerFacts("handshake", "", {name: {} for name in ("tools", "resources", "prompts")})
+"""Of an upstream that nobody has reached yet everything is asked; what it does not have, it says."""
+
 PING: Final[Mapping[Era, str]] = {"handshake": "ping", "modern": "server/discover"}
 DEBOUNCE_S: Final = 0.2
+PEOPLE_AT_ONCE: Final = 4
 DISCOVERY_RETRY_S: Final = 10
 
 
@@ -51,6 +57,9 @@ class Listener(Protocol):
 
     def catalogue_changed(self, upstream_id: str) -> None:
         """What the upstream offers was read and differs from before."""
+
+    def call(self, spec: UpstreamSpec, exchange: Exchange) -> Awaitable[Answer]:
+        """Send an exchange wherever its connection is. Raises `UpstreamError`."""
 
 
 class Keeper:
@@ -66,6 +75,10 @@ class Keeper:
         self._connections: dict[Key, Connection] = {SHARED: self._connect("", {})}
         self._wake = asyncio.Event()
         self._refresh = True
+        self._is_personal: Final = spec.credential_mode == "per-user"
+        self._people: asyncio.Task[None] | None = None
+        self._wanted: set[str] = set()
+        self._everybody = False
         self._doubt = False
         self._state: State = "connecting"
         self._fault = ""
@@ -140,6 +153,16 @@ class Keeper:
         """Read the catalogue again soon; many wishes at once are one."""
         self._refresh = True
         self._wake.set()
+        if self._is_personal:
+            self._everybody = True
+            self._list_people_soon()
+
+    def connected(self, holder: str) -> None:
+        """Somebody connected an account: what it is offered is read soon, and what waited for one goes on."""
+        self._wake.set()
+        if self._is_personal:
+            self._wanted.add(holder)
+            self._list_people_soon()
 
     async def subscribe(self, client: ClientFacts, holder: str, uris: Collection[str]) -> Mapping[str, RpcError]:
         """Watch resources on the connection of this client; the refusals. Raises `UpstreamError`."""
@@ -173,15 +196,29 @@ class Keeper:
                 )
                 own.watched = dict(each.watched)
 
+    async def replaced(self, account: str) -> None:
+        """Another account stands behind this principal's connections, or none: end them after the calls under way."""
+        mine = {key: each for key, each in self._connections.items() if self.spec.account_of(key[0]) == account}
+        for key, each in mine.items():
+            del self._connections[key]
+            if each.watched:
+                anew = self._connections[key] = self._connect(
+                    each.holder, each.capabilities, as_client=each.as_client
+                )
+                anew.watched = dict(each.watched)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.spec.call_hard_s):
+                await asyncio.gather(*(each.drained() for each in mine.values()))
+        await asyncio.gather(*(each.close() for each in mine.values()))
+
     async def release(self, holder: str) -> None:
         """End the connections of one holder: their session or their rights have ended."""
-        keys = [key for key in self._connections if key[0] == holder != ""]
+        keys = [key for key in self._connections if holder and holder in (key[0], *key[0].split(BETWEEN))]
         await asyncio.gather(*(self._connections.pop(key).close() for key in keys))
 
     async def close(self, patience_s: float = 0) -> None:
         """End everything, after the calls under way have ended or `patience_s` have passed."""
-        if self._task is not None:
-            await aio.cancel(self._task)
+        await aio.cancel(*(task for task in (self._task, self._people) if task is not None))
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
                 await asyncio.gather(*(each.drained() for each in self._connections.values()))
@@ -195,7 +232,7 @@ class Keeper:
             self._open,
             self._noticed,
             self._wake_up,
-            self.refresh,
+            lambda: self._relist(holder),
             wait_s=self.spec.call_s,
             as_client=as_client,
         )
@@ -211,7 +248,7 @@ class Keeper:
 
     def _key(self, client: ClientFacts, holder: str) -> Key:
         as_client = self._as_client(client)
-        if not holder or not (as_client or self._keeps_state):
+        if not holder or not (as_client or self._keeps_state or self._is_personal):
             return SHARED
         declared = msgspec.json.encode(offered(client, holder), order="deterministic")
         return holder, b"as-client " + declared if as_client else declared
@@ -229,13 +266,22 @@ class Keeper:
 
     async def _open(self, connection: Connection) -> LiveLink:
         self.breaker.spare()
+        if self._is_personal and not connection.holder and self.spec.transport == "stdio":
+            raise NeedsConnection("Each person's calls run in a process of their own.")
         try:
             async with asyncio.timeout(self._means.limits.initialize_s):
                 link = await self._reach.open(
-                    self._known_era, self._declared(connection), connection, as_client=connection.as_client
+                    self._known_era,
+                    self._declared(connection),
+                    connection,
+                    connection.holder,
+                    as_client=connection.as_client,
                 )
         except TimeoutError:
             error: UpstreamError = TimedOut("The upstream did not become ready in time.", outcome="not_sent")
+        except (NeedsConnection, NeedsScope):
+            self.breaker.reached()  # whoever refuses one account answers, and may take another
+            raise
         except UpstreamError as fault:
             self._other_era = isinstance(fault, (UpstreamFailed, ProtocolFault))
             error = fault if fault.outcome == "not_sent" else fault.unsent()
@@ -243,6 +289,8 @@ class Keeper:
             self._other_era = False
             self._learn(connection, link.facts)
             self.breaker.reached()
+            if self._is_personal and connection.holder:
+                await self._book.report(self.spec.id, Report("up", self.facts))
             return link
         self.breaker.failed(error)
         raise error
@@ -283,14 +331,25 @@ class Keeper:
 
     def _noticed(self, holder: str, method: str, params: Mapping[str, Any]) -> None:
         if method in LIST_CHANGED:
-            self.refresh()
+            self._relist(holder)
         self._listener.noticed(self.spec.id, holder, method, params)
+
+    def _relist(self, holder: str) -> None:
+        """The list of everybody, or where each has an account of their own, that of whose connection told so."""
+        if self._is_personal and (account := self.spec.account_of(holder)):
+            self._wanted.add(account)
+            self._list_people_soon()
+        else:
+            self.refresh()
 
     async def _keep(self) -> None:
         while True:
             shared = self._connections[SHARED]
             try:
                 link = await shared.link()
+            except NeedsConnection as error:
+                await self._unconnected(error)
+                continue
             except UpstreamError as error:
                 await self._down(error)
                 await self._pause(self.breaker.pause_s())
@@ -300,6 +359,50 @@ class Keeper:
             self._state = "up"
             await self._book.report(self.spec.id, Report("up", link.facts))
             await self._while_up(shared, link)
+
+    async def _unconnected(self, error: NeedsConnection) -> None:
+        """It answers, but wants an account: each person's own, which is well, or one that is not there."""
+        if not self._is_personal:
+            await self._down(error)
+        else:
+            self._state = "up"
+            await self._book.report(self.spec.id, Report("up", self.facts))
+            self._list_people_soon()
+        await self._pause(self.spec.heartbeat_s or self._means.limits.heartbeat_s)
+
+    def _list_people_soon(self) -> None:
+        if self._task is not None and (self._people is None or self._people.done()):
+            self._people = aio.spawn(self._list_for_people(), name=f"list for people {self.spec.slug}")
+
+    async def _list_for_people(self) -> None:
+        """Read what each connected person's own account is offered, as far as it is wanted or due."""
+        turns = asyncio.Semaphore(PEOPLE_AT_ONCE)
+        while True:
+            everybody, self._everybody = self._everybody, False
+            wanted, self._wanted = self._wanted, set()
+            due = await self._book.people_due(self.spec.id, None if everybody else self.spec.discovery_s)
+            await asyncio.gather(*(self._list_for(holder, turns) for holder in {*due, *wanted}))
+            if not (self._everybody or self._wanted):
+                return
+
+    async def _list_for(self, holder: str, turns: asyncio.Semaphore) -> None:
+        reader = reader_of(self.spec)
+
+        async def ask(exchange: Exchange) -> Answer:
+            return await self._listener.call(
+                self.spec, replace(exchange, client=reader, holder=holder, caller=holder)
+            )
+
+        facts = self.facts or UNKNOWN
+        try:
+            async with turns:
+                listing = await read_catalogue(ask, facts, self._means.limits)
+        except UpstreamError as error:
+            log.info("discovery_failed", upstream=self.spec.slug, holder=holder, error=error.text)
+            return
+        listing = self._reach.learn(listing, facts.era)
+        if await self._book.catalogue(self.spec.id, holder, listing):
+            self._listener.catalogue_changed(self.spec.id)
 
     async def _while_up(self, shared: Connection, link: LiveLink) -> None:
         """Heartbeat and discovery until the link is lost or stops answering."""
@@ -317,6 +420,8 @@ class Keeper:
                     return await self._down(error)
                 await self._tell_breaker(link)
                 await self._close_idle()
+                if self._is_personal:
+                    self._list_people_soon()
                 beat_at = self._after(self.spec.heartbeat_s)
             if self._refresh or now >= list_at:
                 listed = await self._discover(shared, link)

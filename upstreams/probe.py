@@ -16,13 +16,15 @@ the client's era at once.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from mcphub.core.limits import Limits
 from upstreams.connection import LiveLink
+from upstreams.credentials.presented import Presenter
+from upstreams.credentials.vault import StoredPresenter, Use, Vault
 from upstreams.errors import Lost, ProtocolFault, TimedOut, Unreachable, UpstreamError, UpstreamFailed
 from upstreams.reports import Listing
 from upstreams.runners.base import Command, Runner
@@ -49,6 +51,12 @@ class Means:
     limits: Limits
     runner: Runner
     allow: tuple[str, ...] = ()
+    vault: Vault = field(default_factory=Vault)
+
+    def presenter(self, spec: UpstreamSpec, holder: str) -> Presenter | None:
+        """What the connection of this sharing scope presents; None where it is nobody's account."""
+        account = spec.account_of(holder)
+        return None if account is None else StoredPresenter(self.vault, Use(spec, account))
 
 
 class Reach:
@@ -61,10 +69,16 @@ class Reach:
         self._both: bool | None = None
 
     async def open(
-        self, era: Known, capabilities: Mapping[str, Any], watcher: Watcher, *, as_client: bool = False
+        self,
+        era: Known,
+        capabilities: Mapping[str, Any],
+        watcher: Watcher,
+        holder: str = "",
+        *,
+        as_client: bool = False,
     ) -> LiveLink:
         """A new link; `as_client`: in the handshake era if the upstream will, else modern. Raises `UpstreamError`."""
-        opener = Opener(self._spec, self._means, capabilities, watcher)
+        opener = Opener(self._spec, self._means, capabilities, watcher, self._means.presenter(self._spec, holder))
         if self._spec.transport == "stdio":
             return await opener.stdio(era, as_client=as_client)
         if self._endpoint is None:
@@ -100,7 +114,15 @@ class Reach:
 class Opener:
     """Makes one link."""
 
-    def __init__(self, spec: UpstreamSpec, means: Means, capabilities: Mapping[str, Any], watcher: Watcher) -> None:
+    def __init__(
+        self,
+        spec: UpstreamSpec,
+        means: Means,
+        capabilities: Mapping[str, Any],
+        watcher: Watcher,
+        presenter: Presenter | None,
+    ) -> None:
+        self._presenter = presenter
         self._spec = spec
         self._means = means
         self._capabilities = capabilities
@@ -108,8 +130,11 @@ class Opener:
 
     # --- HTTP ------------------------------------------------------------------------------------
 
+    def _http_link(self, endpoint: Endpoint, capabilities: Mapping[str, Any]) -> HttpLink:
+        return HttpLink(self._spec, endpoint, self._watcher, self._means.limits, capabilities, self._presenter)
+
     async def http(self, endpoint: Endpoint, era: Known) -> LiveLink:
-        link = HttpLink(self._spec, endpoint, self._watcher, self._means.limits, self._capabilities)
+        link = self._http_link(endpoint, self._capabilities)
         if era != "handshake" and await self._is_modern(link):
             return link
         try:
@@ -126,7 +151,7 @@ class Opener:
 
     async def http_as_client(self, endpoint: Endpoint) -> HttpLink:
         """In the handshake era; modern when the upstream has unlearned the other."""
-        link = HttpLink(self._spec, endpoint, self._watcher, self._means.limits, self._capabilities)
+        link = self._http_link(endpoint, self._capabilities)
         try:
             await link.initialize()
         except (UpstreamFailed, ProtocolFault):
@@ -141,7 +166,7 @@ class Opener:
 
         None when it did not say.
         """
-        link = HttpLink(self._spec, endpoint, self._watcher, self._means.limits, {})
+        link = self._http_link(endpoint, {})
         try:
             async with asyncio.timeout(self._means.limits.probe_s):
                 return not (await link.initialize()).sessionless
@@ -165,7 +190,7 @@ class Opener:
         return True
 
     async def sse(self, endpoint: Endpoint) -> SseLink:
-        link = SseLink(self._spec, endpoint, self._watcher, self._means.limits, self._capabilities)
+        link = SseLink(self._spec, endpoint, self._watcher, self._means.limits, self._capabilities, self._presenter)
         try:
             await link.ready()
             link.settle(await self._initialized(link))
@@ -211,7 +236,9 @@ class Opener:
         spec = self._spec
         if not spec.command:
             raise Unreachable("No command is configured.")
-        process = await self._means.runner.start(Command((spec.command, *spec.args), spec.env, spec.files))
+        own = dict((await self._presenter.present()).pairs) if self._presenter is not None else {}
+        command = Command((spec.command, *spec.args), {**spec.env, **own}, spec.files)
+        process = await self._means.runner.start(command)
         return StdioLink(spec, process, self._watcher, self._means.limits, self._capabilities)
 
     async def _discovered(self, link: Multiplexed) -> ServerFacts | None:

@@ -51,6 +51,11 @@ class Book(Protocol):
     async def catalogue(self, upstream_id: str, holder: str, listing: Listing) -> bool:
         """Keep what it offers; whether anything differs from before."""
 
+    async def people_due(self, upstream_id: str, every_s: float | None) -> Sequence[str]:
+        """Whose own definitions are to be read: of those who were never listed, or used their account since the last
+        time, `every_s` ago at least; None: of everybody.
+        """
+
     async def due(self) -> DueWork:
         """What is asked for and not done yet."""
 

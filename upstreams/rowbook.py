@@ -1,6 +1,6 @@
 """The connections' book, kept in rows: states, catalogues and due work (`upstreams.reports.Book`)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -9,6 +9,7 @@ from django.db import Error as DatabaseError
 
 from mcphub.core.aio import in_thread
 from upstreams import selectors, services
+from upstreams.credentials import selectors as credentials
 from upstreams.reports import DueWork, Listing, Report, Standing
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,13 @@ class RowBook:
             log.warning("catalogue_not_kept", upstream=upstream_id, error=type(error).__name__)
             return False
         return report.differs
+
+    async def people_due(self, upstream_id: str, every_s: float | None) -> Sequence[str]:
+        """See `Book.people_due`."""
+        try:
+            return await in_thread(credentials.people_due, upstream_id, every_s)
+        except DatabaseError:
+            return ()
 
     async def due(self) -> DueWork:
         """See `Book.due`."""

@@ -14,7 +14,16 @@ from django.db.models import Count, Q, Sum
 
 from mcphub.core.keyring import KeyringError
 from upstreams.claims import audience_of
-from upstreams.models import HELD_BACK, CatalogueEntry, Definition, DefinitionVersion, Upstream, UpstreamState
+from upstreams.credentials.presented import header_of
+from upstreams.models import (
+    HELD_BACK,
+    CatalogueEntry,
+    CredentialMode,
+    Definition,
+    DefinitionVersion,
+    Upstream,
+    UpstreamState,
+)
 from upstreams.reports import Standing
 from upstreams.risk import Risk
 from upstreams.secretfiles import mark, unpacked
@@ -136,10 +145,10 @@ def _spec(row: Upstream) -> UpstreamSpec:
         args=tuple(fill(part, values) for part in row.args),
         env=_filled(row.env, values),
         files=unpacked(row.files) if row.is_stdio else {},
-        forward_headers=frozenset(row.forward_headers),
+        forward_headers=frozenset(row.forward_headers) - _filled_header(row),
         claims=cast(Any, row.claims),
         audience=audience_of(row.slug, fill(row.url, values)) if row.claims else "",
-        headers=_filled(row.headers, values),
+        headers=_own_headers(row, values),
         sharing=_sharing(row),
         era=cast(Any, row.state.era),
         connect_s=_or(row.connect_s, limits.connect_s),
@@ -152,11 +161,31 @@ def _spec(row: Upstream) -> UpstreamSpec:
         payload_mode=row.payload_mode or "redacted",
         aliases=(row.path_alias,) if row.path_alias else (),
         withheld=frozenset(name for name, switch in SWITCH_OF.items() if not getattr(row, switch)),
+        credential_mode=cast(Any, row.credential_mode),
+        credential_kind=cast(Any, row.credential_kind),
+        key_header=row.key_header,
+        key_format=row.key_format,
     )
 
 
 def _sharing(row: Upstream) -> Any:
+    """A connection is never shared where each person has an account, whatever the row says."""
+    if row.credential_mode == CredentialMode.PER_USER and row.sharing in ("", "shared"):
+        return "per-user"
     return row.sharing or ("shared" if row.is_stdio else "per-user")
+
+
+def _own_headers(row: Upstream, values: Mapping[str, str]) -> dict[str, str]:
+    """The operator's headers without the one that a credential fills: nothing else ever stands in for it."""
+    taken = _filled_header(row)
+    return {name: value for name, value in _filled(row.headers, values).items() if name.lower() not in taken}
+
+
+def _filled_header(row: Upstream) -> frozenset[str]:
+    """The header that a credential fills, in lower case; nothing where there is none."""
+    if row.credential_mode == CredentialMode.NONE:
+        return frozenset()
+    return frozenset({header_of(row.credential_kind, row.key_header)})
 
 
 def _filled(pairs: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from mcphub.core.strictjson import BadJson, loads
 from upstreams import variables
-from upstreams.models import CredentialKind, CredentialMode, SharingChoice, TransportChoice
+from upstreams.accountform import account_faults
+from upstreams.models import CredentialKind, CredentialMode, SharingChoice, TransportChoice, Upstream
 from upstreams.programs import program
 from upstreams.selectors import stdio_allowed
 
@@ -33,10 +34,20 @@ KNOWN: Final = frozenset(
         "disabledTools",
         "disabled",
         "oauth",
+        "credential",
         "sharing",
         "description",
     }
 )
+CREDENTIAL: Final[Mapping[str, str]] = {
+    "mode": "credential_mode",
+    "kind": "credential_kind",
+    "header": "key_header",
+    "format": "key_format",
+    "help": "key_help",
+}
+"""Member of an entry's `credential` → column of `Upstream`."""
+
 OAUTH: Final[Mapping[str, type]] = {
     "client_id": str,
     "client_secret": str,
@@ -206,10 +217,10 @@ def fields_of(reader: EntryReader, environment: Mapping[str, str], trust_hosts: 
         "env": reader.pairs("env"),
         "headers": reader.pairs("headers"),
         "oauth": _oauth(reader),
-        **_account(reader),
         "disabled_tools": reader.texts("disabledTools"),
         "sharing": _sharing(reader),
         "enabled": not reader.flag("disabled"),
+        **_credential(reader),
     }
     reader.warnings += [Remark(f"{reader.place}.{key}", "is not used") for key in entry if key not in KNOWN]
     fields["variables"] = _variables(reader, environment)
@@ -244,6 +255,33 @@ def _sharing(reader: EntryReader) -> str:
         reader.fault("sharing", f"unknown “{named}”; use {', '.join(filter(None, SharingChoice.values))}")
         return ""
     return named
+
+
+def _credential(reader: EntryReader) -> dict[str, str]:
+    """Whose account calls run under; where the entry does not say, as its `oauth` block or the column has it."""
+    value = reader.entry.get("credential") or {}
+    if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in value.values()):
+        reader.fault("credential", f"must be an object of texts: {', '.join(CREDENTIAL)}")
+        return {}
+    for key in value.keys() - CREDENTIAL.keys():
+        reader.warnings.append(Remark(f"{reader.place}.credential.{key}", "is not used"))
+    columns: dict[str, Any] = {name: Upstream._meta.get_field(column) for name, column in CREDENTIAL.items()}
+    usual = {field.name: field.get_default() for field in columns.values()} | _account(reader)
+    fields = {field.name: value.get(name, usual[field.name]) for name, field in columns.items()}
+    for name, field in columns.items():
+        choices = [choice for choice, _ in field.flatchoices]
+        if choices and fields[field.name] not in choices:
+            reader.fault(f"credential.{name}", f"unknown “{fields[field.name]}”; use {', '.join(choices)}")
+    faults = account_faults(
+        {**fields, "sharing": reader.entry.get("sharing", ""), "transport": _transport_of(reader)}
+    )
+    for column, fault in faults:
+        reader.fault(f"credential: {column}", fault)
+    return fields
+
+
+def _transport_of(reader: EntryReader) -> str:
+    return "stdio" if reader.entry.get("command") else "http"
 
 
 def _oauth(reader: EntryReader) -> dict[str, Any]:

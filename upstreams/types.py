@@ -14,6 +14,9 @@ Transport = Literal["auto", "http", "sse", "stdio", "agent"]
 Sharing = Literal["shared", "per-user", "per-session"]
 
 MODERN: Final = "2026-07-28"
+BETWEEN: Final = "|"
+"""Between principal and session in the sharing scope of a connection that is one session's and one account's."""
+
 HANDSHAKE_REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 
 
@@ -27,6 +30,8 @@ class UpstreamSpec:
     `forward_headers` (lower case) may go on from clients; `claims` is "header" or "meta" when the upstream, as
     `audience`, is told who is calling. `withheld` are client capabilities (sampling, elicitation, roots) that this
     upstream is never offered.
+    `credential_mode` says whose account calls run under, `credential_kind` how it was connected; an API key goes into
+    the header (of a command: the variable) `key_header`, in place of `{key}` in `key_format`.
     """
 
     id: str
@@ -56,6 +61,21 @@ class UpstreamSpec:
     forward_headers: frozenset[str] = frozenset()
     claims: Literal["", "header", "meta"] = ""
     audience: str = ""
+    credential_mode: Literal["none", "shared", "per-user"] = "none"
+    credential_kind: Literal["api-key", "oauth"] = "api-key"
+    key_header: str = "Authorization"
+    key_format: str = "Bearer {key}"
+
+    def account_of(self, holder: str) -> str | None:
+        """Whose credential the connection of this sharing scope presents: a principal's, "" for the shared one.
+
+        None: no account's, which is so as well for the hub's own questions where everybody has their own.
+        """
+        if self.credential_mode == "none":
+            return None
+        if self.credential_mode == "shared":
+            return ""
+        return holder.partition(BETWEEN)[0] or None
 
 
 class ClientFacts(msgspec.Struct, frozen=True):

@@ -27,6 +27,8 @@ ASKED: Final = frozenset(
 )  # fmt: skip
 """All parameters that mean anything here; others are not even looked at, and only `resource` may be there twice."""
 
+GRANTS: Final = ("authorization_code", "refresh_token", "client_credentials")
+
 View = Callable[[HttpRequest], HttpResponse]
 
 
@@ -82,6 +84,8 @@ def token(request: HttpRequest) -> HttpResponse:
     """Codes, refresh tokens and the secrets of service keys for access tokens."""
     form = _form(request)
     _check_wait(request)
+    if form.get("grant_type") not in GRANTS:
+        raise Fault("unsupported_grant_type", f"grant_type must be one of {', '.join(GRANTS)}")
     if form.get("grant_type") == "client_credentials":
         answer = _for_service(request, form)
     else:
@@ -149,7 +153,7 @@ def _as_asked(request: HttpRequest, form: QueryDict, what: str) -> HttpResponse:
     """Let the library answer, which sees our reading of the form."""
     request.POST = form  # type: ignore[assignment]  # the library reads it from there
     _, headers, body, status = getattr(get_oauthlib_core(), what)(request)
-    answer = HttpResponse(body or "", status=status)
+    answer = HttpResponse(body or "", status=status, content_type="application/json")
     for name, value in headers.items():
         answer[name] = value
     return answer

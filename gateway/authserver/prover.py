@@ -93,7 +93,7 @@ class TokenProver:
                 await asyncio.shield(looking)
         except (TimeoutError, DatabaseFault):
             raise unavailable(NOT_CONFIRMED) from None
-        if self._watcher is None:
+        if self._watcher is None or self._watcher.done():
             self._watcher = aio.spawn(self._watch(), name="watch-tokens")
 
     def used(self, secret: str, proof: Proof, source: str) -> None:
@@ -136,7 +136,6 @@ class TokenProver:
                 if not failing:
                     log.warning("tokens_not_confirmed", error=type(fault).__name__)
                 failing = True
-        self._watcher = None
 
     def _in_use(self) -> dict[bytes, str]:
         """What was used lately; the rest is forgotten."""

@@ -88,7 +88,14 @@ class IssuerKeys:
         try:
             kept.keys = await _read(issuer)
             kept.came_at = clock.monotonic()
-        except (Unusable, httpx.HTTPError, EgressBlocked, http.RedirectedElsewhere) as error:
+        except (
+            Unusable,
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            ValueError,
+            EgressBlocked,
+            http.RedirectedElsewhere,
+        ) as error:
             log.warning("issuer_keys_not_read", issuer=issuer, error=str(error) or type(error).__name__)
         finally:
             kept.asking = None

@@ -36,5 +36,8 @@ roles_of_claims: Final[Hook[[str, str, Mapping[str, Any]], Iterable[str]]] = Hoo
 on_org_created: Final[Hook[[str], None]] = Hook()
 """(org id), inside the transaction that makes the org."""
 
+on_service_key_ended: Final[Hook[[str, str], None]] = Hook()
+"""(org id, key id), inside the transaction that revokes a key that is nobody's."""
+
 on_membership_ended: Final[Hook[[str, str], None]] = Hook()
 """(org id, user id), inside the transaction that ends the membership."""

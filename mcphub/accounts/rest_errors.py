@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import structlog
 from django.core.exceptions import RequestDataTooBig, ValidationError
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
@@ -95,6 +95,10 @@ def _database(request: HttpRequest, fault: Any) -> HttpResponse:
     return answer(ApiFault(503, "storage_unavailable", text), {"Retry-After": "1"})
 
 
+def _unstorable(request: HttpRequest, fault: Any) -> HttpResponse:
+    return answer(ApiFault(422, "invalid", "Something in what was sent cannot be stored as it is."))
+
+
 def _broken(request: HttpRequest, fault: Any) -> HttpResponse:
     log.error("api_failed", exc_info=fault)
     return answer(ApiFault(500, "internal", "The hub failed. Its log says why."))
@@ -110,6 +114,7 @@ HANDLERS: Final[Mapping[type[Exception], Callable[[HttpRequest, Any], HttpRespon
     Http404: _absent,
     RequestDataTooBig: _too_big,
     Throttled: _throttled,
+    DataError: _unstorable,
     DatabaseError: _database,
     Exception: _broken,
 }

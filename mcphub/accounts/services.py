@@ -209,6 +209,8 @@ def revoke_key(key: ApiKey, *, by: Actor = COMMAND_LINE) -> None:
     """End a key for good. Raises `Absent` when it is revoked already."""
     if not ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=now()):
         raise Absent(f"{key.name} is revoked already")
+    if key.user_id is None:
+        hooks.on_service_key_ended(str(key.org_id), str(key.pk))
     acts.record(by, key.org, "api_key.revoke", key.name)
 
 

@@ -4,6 +4,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 LOCALHOST = "localhost"
+NO_ISSUER = "is not the address of an issuer, such as https://login.example.org"
 
 
 def parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -23,9 +24,15 @@ def is_loopback(host: str) -> bool:
 
 def issuer_fault(issuer: str) -> str:
     """Why this cannot be an issuer, or "": https, except on this machine; no query, no fragment."""
-    parts = urlsplit(issuer)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        return "is not the address of an issuer, such as https://login.example.org"
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    try:
+        parts = urlsplit(issuer)
+        host = parts.hostname if parts.port != 0 else None
+    except ValueError:
+        host = None
+    if host is None:
+        return NO_ISSUER
+    if parts.scheme not in ("https", "http") or parts.query or parts.fragment or parts.username:
+        return NO_ISSUER
+    if parts.scheme == "http" and not is_loopback(host):
         return "must begin with https://"
     return ""

@@ -35,6 +35,7 @@ class Limits:
     call_s: float = 60
     call_hard_s: float = 300
     person_s: float = 600
+    page_wait_s: float = 20
     parked: int = 1_000
     keepalive_s: float = 15
     initialize_s: float = 30

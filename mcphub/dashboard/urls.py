@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from mcphub.dashboard import views
+from mcphub.dashboard import authorizing, connect, views
 from mcphub.dashboard.why import why
 
-urlpatterns = [path("", views.home, name="home"), path("why/<str:call_id>/", why, name="why")]
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("connect/", connect.home, name="connections"),
+    path("connect/callback", authorizing.callback, name="oauth-callback"),
+    path("connect/begin/<uuid:upstream>/", authorizing.begin, name="oauth-begin"),
+    path("client-metadata.json", authorizing.client_metadata, name="oauth-client-metadata"),
+    path("connect/link/<str:token>/", connect.link_page, name="connect-link"),
+    path("connect/<uuid:upstream_id>/", connect.upstream_page, name="connect-upstream"),
+    path("connect/<uuid:upstream_id>/key/", connect.paste_key, name="connect-key"),
+    path("connect/<uuid:upstream_id>/disconnect/", connect.disconnect, name="disconnect"),
+    path("why/<str:call_id>/", why, name="why"),
+]

@@ -15,6 +15,7 @@ from mcphub.accounts.roles import Right
 from mcphub.accounts.selectors import rights_by_org
 from mcphub.dashboard.clients import PLACEHOLDER, snippets
 from upstreams.models import UpstreamState
+from upstreams.oauth.due import overdue
 from upstreams.selectors import UpstreamHealth, org_health
 
 State = UpstreamState.State
@@ -46,9 +47,11 @@ def home(request: HttpRequest) -> HttpResponse:
     """Everything at a glance; to HTMX only the part with the upstreams, which asks again by itself."""
     partial = bool(request.headers.get("HX-Request"))
     mcp_url = f"{public_url(request)}/mcp"
+    parts = _parts(request)
     context = {
         "layout": "dashboard/partial.html" if partial else "base.html",
-        "parts": _parts(request),
+        "parts": parts,
+        "unswept": not partial and any(part.may_manage for part in parts) and overdue(),
         "mcp_url": mcp_url,
         "open_mode": settings.START.no_auth,
         "snippets": snippets(mcp_url, "" if settings.START.no_auth else PLACEHOLDER),

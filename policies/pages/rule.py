@@ -43,7 +43,7 @@ class RuleAdmin(PolicyAdmin):
         (None, {"fields": ("name", "org", ("effect", "priority"), "reason", "enabled")}),
         ("What is called", {"fields": ("kinds", ("upstreams", "tools"), "risks")}),
         ("Who calls", {"fields": (("roles", "applications"),)}),
-        ("And only if", {"fields": ("condition", ("argument", "operator", "value"))}),
+        ("And only if", {"fields": ("condition", ("argument", "operator"), "value")}),
     )
 
     def get_urls(self) -> list[URLPattern]:

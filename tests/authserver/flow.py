@@ -94,15 +94,16 @@ class Flow:
 
     def redeem(self, code: str, **changes: Any) -> Any:
         """The client presents its code."""
-        return post_token(
-            grant_type="authorization_code",
-            code=code,
-            redirect_uri=self.redirect_uri,
-            client_id=self.client_id,
-            code_verifier=self.verifier,
-            resource=f"{HUB}{self.path}",
+        fields = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self.redirect_uri,
+            "client_id": self.client_id,
+            "code_verifier": self.verifier,
+            "resource": f"{HUB}{self.path}",
             **changes,
-        )
+        }
+        return post_token(**fields)
 
     def tokens(self, **changes: Any) -> dict[str, Any]:
         """A pair of tokens, all in order."""

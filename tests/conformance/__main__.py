@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.conformance import report, suite
-from tests.conformance.report import Results
+from tests.conformance import as_client, report, suite
+from tests.conformance.report import AsClient, Results
 from tests.harness.hub import ROOT, Hub, servers_file
 from tests.harness.processes import free_port
 from tests.harness.upstreams import listening
@@ -39,12 +39,19 @@ def main() -> int:
         hubs = {"up": _measured(hub.up("--config", str(servers)).until_listed(*urls), folder / "up")}
         hub.terminate()
         hubs["serve"] = _measured(hub.serve().until_listed(*urls), folder / "serve")
+        hub.terminate()
+        walked = as_client.run_all(folder / "client", list(REVISION_OF.values()))
     results = [
         Results(revision, suite.required(revision), direct[era], {name: found[era] for name, found in hubs.items()})
         for era, revision in REVISION_OF.items()
     ]
-    PAGE.write_text(report.page(suite.version(), results))
-    faults = [fault for each in results for fault in each.faults()]
+    clients = [
+        AsClient(name, revision, name in as_client.required_in(revision), found)
+        for revision, scenarios in walked.items()
+        for name, found in scenarios.items()
+    ]
+    PAGE.write_text(report.page(suite.version(), results, clients))
+    faults = [fault for each in (*results, *clients) for fault in each.faults()]
     print(*faults, f"{len(faults)} faults; {PAGE.relative_to(ROOT)} is written", sep="\n")
     return 1 if faults else 0
 

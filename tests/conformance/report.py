@@ -25,6 +25,17 @@ and, if there are any, those that did not. A check that finds nothing to look at
 opens a stream for one answer, the hub sends plain JSON, so that nothing is left to check of that stream.
 """
 
+_AS_CLIENT: Final = """\
+## The hub as an OAuth client
+
+The suite's own servers and authorization servers stand behind the hub. Somebody adds each of them as an upstream,
+calls its tool through the hub, and follows the links that they get until the call succeeds or the hub has good reason
+to stop. Some scenarios belong to extensions, or to a revision that is no more; the hub has to pass these too.
+
+| scenario | revision | required | checks |
+|---|---|---|---|
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Results:
@@ -54,9 +65,29 @@ class Results:
                     yield f"{self.revision} {hub} {name}: {_cell(got)}; {'; '.join(got.remarks)}"
 
 
-def page(version: str, results: Sequence[Results]) -> str:
+def page(version: str, results: Sequence[Results], as_client: Sequence["AsClient"]) -> str:
     """The page as Markdown."""
-    return "\n".join([_ABOUT.format(version=version), *(_table(each) for each in results)])
+    walked = _AS_CLIENT + "".join(each.row() for each in as_client)
+    return "\n".join([_ABOUT.format(version=version), *(_table(each) for each in results), walked])
+
+
+@dataclass(frozen=True, slots=True)
+class AsClient:
+    """One scenario in which the hub is the client; it has to pass every one."""
+
+    name: str
+    revision: str
+    required: bool
+    found: Scenario
+
+    def faults(self) -> Iterator[str]:
+        """A line if it does not hold."""
+        if self.found.verdict != "passed":
+            yield f"{self.revision} as client {self.name}: {_cell(self.found)}; {'; '.join(self.found.remarks)}"
+
+    def row(self) -> str:
+        """Its line of the table."""
+        return f"| {self.name} | {self.revision} | {'yes' if self.required else 'no'} | {_cell(self.found)} |\n"
 
 
 def _table(results: Results) -> str:

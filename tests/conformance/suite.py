@@ -61,7 +61,7 @@ def run(url: str, revision: str, folder: Path, key: str = "") -> Mapping[str, Sc
         text=True,
         timeout=RUN_S,
     )
-    found = {name: _scenario(checks) for name, checks in _records(folder)}
+    found = {name: scenario(checks) for name, checks in _records(folder)}
     assert found, f"the suite found nothing:\n{done.stdout}{done.stderr}"
     return found
 
@@ -77,7 +77,8 @@ def _name(folder: str) -> str:
     return folder.removeprefix("server-")[: -len(stamp)]
 
 
-def _scenario(checks: list[dict[str, Any]]) -> Scenario:
+def scenario(checks: list[dict[str, Any]]) -> Scenario:
+    """What the checks of one scenario found."""
     count = {
         status: sum(check["status"] == status for check in checks) for status in ("SUCCESS", "FAILURE", "WARNING")
     }

@@ -49,6 +49,7 @@ async def test_clients_meet_the_tool_as_the_operator_shows_it(shaped_hub: Hub, v
             refused = await client.call("sdk__say", text="mine")
     assert refused["isError"]
     assert "set by an operator" in refused["content"][0]["text"]
+    assert "/why/" in refused["content"][0]["text"]
 
 
 @pytest.mark.requirement("N4")

@@ -68,7 +68,7 @@ def test_colliding_uris_are_wrapped_and_unique_ones_are_not() -> None:
 
 
 def test_modern_page_is_private_and_names_the_absent() -> None:
-    text = page("tool", [b'{"name":"x"}'], "next", era="modern", ttl_ms=5, absent=["down"])
+    text = page("tool", [b'{"name":"x"}'], "next", era="modern", ttl_ms=5, notes={"mcphub/absent": ["down"]})
     assert json.loads(text) == {
         "tools": [{"name": "x"}],
         "nextCursor": "next",
@@ -77,7 +77,7 @@ def test_modern_page_is_private_and_names_the_absent() -> None:
         "ttlMs": 5,
         "_meta": {"mcphub/absent": ["down"]},
     }
-    assert json.loads(page("tool", [], "", era="handshake", ttl_ms=5, absent=[])) == {"tools": []}
+    assert json.loads(page("tool", [], "", era="handshake", ttl_ms=5, notes={})) == {"tools": []}
 
 
 def test_personal_entries_are_seen_by_their_holder_only() -> None:

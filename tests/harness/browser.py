@@ -24,16 +24,19 @@ class Browser:
         answer = self._post("/sign-in/", {"way": "dev", "email": email})
         assert answer.status_code == httpx.codes.FOUND, answer.text
 
-    def get(self, path: str) -> str:
+    def get(self, path: str, *, status: int = httpx.codes.OK) -> str:
         """The page behind a path."""
         answer = self._http.get(path)
-        assert answer.status_code == httpx.codes.OK, f"{path}: {answer.status_code} {answer.headers.get('location')}"
+        assert answer.status_code == status, f"{path}: {answer.status_code} {answer.headers.get('location')}"
         return answer.text
 
-    def submit(self, path: str, form: str, **changes: Any) -> str:
-        """Fill in the form with this id and send it; where that leads. A page with faults is an `AssertionError`."""
+    def submit(self, path: str, form: str, *, to: str = "", **changes: Any) -> str:
+        """Fill in the form with this id and send it to the page itself, or `to` where it says; where that leads.
+
+        A page with faults is an `AssertionError`.
+        """
         fields = _Form(form, self.get(path)).fields | changes
-        answer = self._post(path, fields)
+        answer = self._post(to or path, fields)
         assert answer.status_code == httpx.codes.FOUND, _faults(answer.text)
         return answer.headers["location"]
 

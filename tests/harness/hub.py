@@ -19,7 +19,7 @@ from tests.harness.waiting import until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 MANAGE: Final = (sys.executable, str(ROOT / "manage.py"))
-READY_S: Final = 60
+READY_S: Final = 300
 
 
 class Hub:
@@ -145,7 +145,7 @@ class Hub:
     def manage(self, *arguments: str, fails: int = 0) -> str:
         """Run another command of the hub on the same data; its standard output. `fails` is the exit code expected."""
         done = subprocess.run(
-            [*MANAGE, *arguments], env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=60
+            [*MANAGE, *arguments], env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == fails, f"{arguments[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         return done.stdout

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -48,6 +48,9 @@ class MemoryBook:
         self.listings[upstream_id] = listing
         await self._tell()
         return differs
+
+    async def people_due(self, upstream_id: str, every_s: float | None) -> Sequence[str]:
+        return ()
 
     async def due(self) -> DueWork:
         return self.work

@@ -48,6 +48,7 @@ def test_good_settings_have_no_faults() -> None:
         (GOOD_CLOUD, {"sign_in": ("oidc",), "oidc_client_id": "x", "oidc_client_secret": "y"}, "E004"),
         (GOOD_CLOUD, {**OIDC, "oidc_issuer": "http://login.example.org"}, "E016"),
         (GOOD_CLOUD, {**OIDC, "oidc_issuer": "login.example.org"}, "E016"),
+        (GOOD_CLOUD, {**OIDC, "oidc_issuer": "https://["}, "E016"),
         (GOOD_CLOUD, {**OIDC, "oidc_issuer": "https://login.example.org/?x=1"}, "E016"),
         (GOOD_CLOUD, {"secret_key": ""}, "E005"),
         (GOOD_CLOUD, {"secret_key": "changeme"}, "E005"),

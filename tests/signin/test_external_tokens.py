@@ -75,6 +75,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokens]:
 
 @pytest.mark.slow
 @pytest.mark.requirement("S5")
+@pytest.mark.requirement("S6")
 def test_a_token_opens_mcp_and_the_api_with_the_roles_of_its_claims(tokens: Tokens) -> None:
     mapping = {"claim": "groups", "values": ["ops"], "roles": ["operator"], "sources": ["okta"]}
     tokens.put("/api/v1/orgs/default/attribute-mappings/ops", mapping)

@@ -39,6 +39,7 @@ class Credential(Versioned):
     | `secret` | `{"key"}` of a slot, `{"access_token", "refresh_token", …}` of OAuth; None once purged | both |
     | `state` | whether it can be used; see `State` | both |
     | `problem` | why it cannot be used, one sentence without secrets | both |
+    | `place` | where it was given for (`presented.place_of`): it is never sent to another | service |
     | `account` | which account it is, if known; for people | both |
     | `connected_at`, `connected_by` | when and by whom it was put there: another value is another session | service |
     | `issuer`, `resource`, `scopes`, `expires_at`, `obtained_at`, `registration` | where tokens are from | oauth |
@@ -58,7 +59,10 @@ class Credential(Versioned):
     org_path: ClassVar[str] = "upstream__org"
     version_of_org: ClassVar[str] = "credentials_version"
     unversioned: ClassVar[frozenset[str]] = frozenset(
-        {"last_used_at", "notified_at", "failures", "failing_since", "renewing_by", "renewing_until"}
+        {
+            *("last_used_at", "notified_at", "listed_at"),
+            *("failures", "failing_since", "renewing_by", "renewing_until"),
+        }
     )
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
@@ -67,6 +71,7 @@ class Credential(Versioned):
     secret = EncryptedJSONField(null=True)
     state = models.CharField(max_length=16, choices=State, default=State.CONNECTED)
     problem = models.CharField(max_length=300, blank=True)
+    place = models.CharField(max_length=300, blank=True, default="", db_default="")
     account = models.CharField(max_length=200, blank=True)
     connected_at = models.DateTimeField()
     connected_by = models.CharField(max_length=200, blank=True)

@@ -3,13 +3,13 @@
 Without it, a credential of kind OAuth can neither be begun nor renewed: it is used for as long as it lasts.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from upstreams.credentials.models import Credential
 
-Renew = Callable[[str, int], Awaitable[None]]
+Renew = Callable[[str, int], Coroutine[Any, Any, None]]
 """(credential id, the version that is not good enough): have a newer one in the row, or a reason why there is none.
 
 Returns when the row is as good as it can be now: another process may have renewed it meanwhile. Single flight is
@@ -20,7 +20,7 @@ not it writes into the row's `state` and `problem`, and purges the secret (`serv
 Revoke = Callable[["Credential"], None]
 """A credential is about to be deleted: tell its issuer, some time after the transaction; raises nothing."""
 
-Obtain = Callable[[str], Awaitable[None]]
+Obtain = Callable[[str], Coroutine[Any, Any, None]]
 """(upstream id): fill the shared slot without a person (client credentials grant), if the upstream is set up so."""
 
 

@@ -16,10 +16,13 @@ from mcphub.core.clock import now
 from upstreams.catalogue import forget_holder
 from upstreams.credentials import seams
 from upstreams.credentials.models import SHARED, Credential
+from upstreams.credentials.presented import place_of
 from upstreams.models import Upstream
+from upstreams.selectors import spec_of
 
 USED_EVERY: Final = timedelta(minutes=1)
 PROBLEM_CHARS: Final = 300
+HUB: Final = Actor("hub")
 
 
 class Occupied(Exception):
@@ -47,7 +50,8 @@ def store(
 ) -> Credential:
     """A person connected: keep this, in place of what was there. The credential as it is now.
 
-    Raises `Occupied` when the shared slot holds what somebody else connected, unless `take_over` is said.
+    Raises `Occupied` when the shared slot holds what somebody else connected, unless `take_over` is said, and
+    `selectors.Unusable` when the upstream is not usable as it is configured.
     """
     rows = Credential.objects.select_for_update()
     row = rows.filter(upstream=upstream, holder=holder).first()
@@ -56,6 +60,7 @@ def store(
         raise Occupied(row.connected_by)
     before = facts_of(row) if row is not None else None
     row = row or Credential(upstream=upstream, holder=holder)
+    row.place = place_of(spec_of(upstream))
     moment = now()
     row.secret = dict(secret)
     row.state, row.problem = Credential.State.CONNECTED, ""
@@ -92,21 +97,36 @@ def purge(credential_id: Any, problem: str, *, version: int | None = None) -> bo
     row.state, row.problem = Credential.State.NEEDS_CONNECTION, problem[:PROBLEM_CHARS]
     row.expires_at = None
     row.save()
-    _record(Actor("hub"), row, "purge", before, facts_of(row))
+    _record(HUB, row, "purge", before, facts_of(row))
     return True
 
 
-def refused(credential_id: Any, version: int, problem: str) -> None:
-    """The upstream did not take a credential that cannot be renewed: its holder has to connect anew."""
-    rows = Credential.objects.filter(pk=credential_id, version=version)
-    rows.update(state=Credential.State.NEEDS_CONNECTION, problem=problem[:PROBLEM_CHARS])
+def doubt(credential_id: Any, version: int, problem: str) -> None:
+    """The upstream did not take a credential that is kept all the same."""
+    rows = Credential.objects.filter(pk=credential_id, version=version, state=Credential.State.CONNECTED)
+    rows.update(state=Credential.State.FAILING, problem=problem[:PROBLEM_CHARS])
 
 
-def end_holder(org_id: str, holder: str, by: Actor) -> None:
-    """Forget everything of one principal in an org: the membership or the key has ended."""
+def trust(credential_id: Any, version: int) -> None:
+    """The upstream takes it again."""
+    rows = Credential.objects.filter(pk=credential_id, version=version, state=Credential.State.FAILING)
+    rows.update(state=Credential.State.CONNECTED, problem="")
+
+
+def end_member(org_id: str, user_id: str) -> None:
+    """Forget everything of a person in an org: their membership has ended."""
+    _end_holder(org_id, f"user:{user_id}")
+
+
+def end_service_key(org_id: str, key_id: str) -> None:
+    """Forget everything of a service key: it was revoked."""
+    _end_holder(org_id, f"key:{key_id}")
+
+
+def _end_holder(org_id: str, holder: str) -> None:
     rows = Credential.objects.for_org(org_id).filter(holder=holder).select_related("upstream__org")
     for row in rows.select_for_update(of=("self",)):
-        disconnect(row, by=by)
+        disconnect(row, by=HUB)
 
 
 def touch(credential_id: Any) -> None:

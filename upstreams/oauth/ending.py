@@ -16,7 +16,7 @@ from upstreams.oauth.errors import OAuthFault
 from upstreams.oauth.outgoing import outgoing
 from upstreams.oauth.types import Client
 
-_telling: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="revoke")
+_telling: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="revoke")
 
 log = structlog.get_logger(__name__)
 

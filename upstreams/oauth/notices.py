@@ -1,21 +1,14 @@
 """Mail to those whose account has to be connected again: once for each failure, with a sealed link."""
 
-import struct
-import time
 import uuid
 from typing import Final
 
-from django.urls import reverse
-
-from mcphub.accounts.links import absolute
 from mcphub.accounts.models import User
 from mcphub.core import mail
 from mcphub.core.clock import now
-from mcphub.core.keyring import KeyringError, keyring
+from upstreams.credentials.links import connect_link
 from upstreams.credentials.models import SHARED, Credential
 
-PURPOSE: Final = "connect-again"
-CONTENT: Final = struct.Struct("!I16s")
 LINK_S: Final = 14 * 24 * 3600
 AT_ONCE: Final = 50
 PERSON: Final = "user:"
@@ -46,7 +39,7 @@ def _send(pk: uuid.UUID) -> bool:
             "org": row.upstream.org.name,
             "problem": row.problem,
             "shared": row.holder == SHARED,
-            "link": link(row),
+            "link": connect_link(str(row.upstream_id), row.holder, valid_s=LINK_S),
         },
     )
     if sent is mail.Sent.FAILED:
@@ -63,20 +56,3 @@ def _recipient(row: Credential) -> str | None:
         people = people.filter(pk=row.holder.removeprefix(PERSON)) if row.holder.startswith(PERSON) else people.none()
     found = people.first()
     return found.email if found is not None else None
-
-
-def link(row: Credential) -> str:
-    """The full URL that leads a signed-in holder to the place to connect again."""
-    sealed = keyring().seal(PURPOSE, CONTENT.pack(int(time.time()) + LINK_S, row.pk.bytes))
-    return absolute(reverse("oauth-again", args=[sealed]))
-
-
-def credential_of(token: str) -> Credential | None:
-    """The credential that a link speaks of; None when it is altered, too old, or the credential is gone."""
-    try:
-        until, pk = CONTENT.unpack(keyring().open(PURPOSE, token))
-    except (KeyringError, struct.error):
-        return None
-    if until < time.time():
-        return None
-    return Credential.objects.filter(pk=uuid.UUID(bytes=pk)).select_related("upstream").first()

@@ -1,59 +1,22 @@
-"""Who may connect what, the address to come back to, and the cookie that binds a sign-in to a browser."""
+"""The address to come back to, and the cookie that binds a sign-in at an authorization server to a browser."""
 
 import secrets
 from typing import Final
-from uuid import UUID
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import NoReverseMatch, get_script_prefix, reverse
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.http import HttpRequest, HttpResponse
+from django.urls import get_script_prefix, reverse
 
 from mcphub.accounts.links import absolute
-from mcphub.accounts.models import User
-from mcphub.accounts.roles import Right
-from mcphub.accounts.selectors import rights_by_org
-from upstreams.credentials.models import SHARED
-from upstreams.models import CredentialKind, CredentialMode, Upstream
 
 COOKIE: Final = "mcphub_connect"
 COOKIE_CHARS: Final = 43
-
-
-def connectable(person: User, upstream_id: UUID, holder: str) -> Upstream:
-    """The upstream, if this person may fill this slot of it by OAuth. Raises `Http404` for everything else alike."""
-    rows = Upstream.objects.filter(credential_kind=CredentialKind.OAUTH, enabled=True, org__enabled=True)
-    row = rows.filter(pk=upstream_id).select_related("org", "state").first()
-    rights = rights_by_org(person)
-    if row is None or str(row.org_id) not in rights:
-        raise Http404
-    if holder == SHARED:
-        allowed = row.credential_mode == CredentialMode.SHARED and Right.MANAGE_UPSTREAMS in rights[str(row.org_id)]
-    else:
-        allowed = row.credential_mode == CredentialMode.PER_USER and holder == f"user:{person.pk}"
-    if not allowed:
-        raise Http404
-    return row
 
 
 def callback_url(request: HttpRequest) -> str:
     """The redirect address to give an authorization server, as this person's browser reaches the hub."""
     path = reverse("oauth-callback")
     return absolute(path) if settings.HUB.server_url else request.build_absolute_uri(path)
-
-
-def inside(request: HttpRequest, wanted: str) -> str:
-    """A path of this hub, or the connect page for anything else."""
-    safe = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    return wanted if safe and wanted.startswith("/") else connect_page()
-
-
-def connect_page() -> str:
-    """The page with everybody's own accounts."""
-    try:
-        return reverse("connections")
-    except NoReverseMatch:
-        return reverse("home")
 
 
 def browser_of(request: HttpRequest) -> str:

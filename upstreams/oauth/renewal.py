@@ -27,9 +27,9 @@ from upstreams.errors import Unreachable
 from upstreams.oauth import token_endpoint
 from upstreams.oauth.clients import as_it_is_now, forget_registration, unpacked
 from upstreams.oauth.discovery import read_server
+from upstreams.oauth.due import can_be_renewed, for_itself
 from upstreams.oauth.errors import ClientRejected, OAuthFault, Refused, Revoked
 from upstreams.oauth.outgoing import Outgoing, outgoing
-from upstreams.oauth.setup import CLIENT_CREDENTIALS
 from upstreams.oauth.types import Client, Tokens
 
 LOOK_S: Final = 0.1
@@ -138,12 +138,6 @@ def _resting(row: Credential, moment: datetime) -> Settled | Resting:
     return Settled() if usable else Resting(row.renewing_until)
 
 
-def can_be_renewed(row: Credential) -> bool:
-    """Whether the row holds what a refresh takes. Raises `KeyringError`."""
-    secret = row.secret or {}
-    return bool(secret.get("token_endpoint") and (secret.get("refresh_token") or _for_itself(secret)))
-
-
 def _job(row: Credential) -> Job | None:
     """What it takes to refresh a row; None when nothing can. Raises `Refused`."""
     if not can_be_renewed(row):
@@ -160,10 +154,6 @@ def _job(row: Credential) -> Job | None:
         client=client,
         secret=dict(secret),
     )
-
-
-def _for_itself(secret: dict[str, Any]) -> bool:
-    return secret.get("grant") == CLIENT_CREDENTIALS
 
 
 async def _fly(job: Job) -> Unreachable | None:
@@ -191,7 +181,7 @@ async def _new_tokens(out: Outgoing, job: Job) -> tuple[str, Tokens]:
 
 
 async def _ask(out: Outgoing, job: Job, endpoint: str) -> Tokens:
-    if _for_itself(job.secret):
+    if for_itself(job.secret):
         scope = " ".join(job.scopes)
         return await token_endpoint.client_credentials(out, endpoint, job.client, scope=scope, resource=job.resource)
     token = str(job.secret["refresh_token"])
@@ -249,7 +239,7 @@ def failed(job: Job, fault: OAuthFault) -> bool:
 def _is_final(row: Credential, job: Job, fault: OAuthFault, moment: datetime) -> bool:
     """Revoked: at once. What may pass, a client that an operator can mend among it: when it lasts."""
     if isinstance(fault, Revoked) or (isinstance(fault, ClientRejected) and job.client.source == "registered"):
-        return not _for_itself(job.secret)
+        return not for_itself(job.secret)
     limits = settings.HUB.limits
     assert row.failing_since is not None
     lasting = moment - row.failing_since >= timedelta(seconds=limits.renew_failing_s)

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from upstreams.models import OAuthRegistration, Upstream
+from upstreams.oauth.due import CLIENT_CREDENTIALS
 from upstreams.oauth.errors import Refused
 from upstreams.oauth.types import AuthMethod, Client, Server
 from upstreams.selectors import Unusable, spec_of, variable_values
 from upstreams.variables import fill
 
-CLIENT_CREDENTIALS: Final = "client_credentials"
 Origin = OAuthRegistration.Origin
 
 

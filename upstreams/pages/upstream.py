@@ -19,6 +19,7 @@ from upstreams import acts, services
 from upstreams.forms import UpstreamForm
 from upstreams.ledger.review import OPEN
 from upstreams.models import DefinitionVersion, Upstream, UpstreamState
+from upstreams.oauthform import NAMES as OAUTH_FIELDS
 from upstreams.pages.importing import import_page
 from upstreams.pages.recorded import RecordedAdmin, dash
 from upstreams.selectors import config_fault, listed_tokens, offered_tools
@@ -72,6 +73,18 @@ class UpstreamAdmin(RecordedAdmin):
         ("Files that it is given", {"fields": (("file_variable", "file_upload"), "files_removed")}),
         ("What goes along with a call", {"classes": ("collapse",), "fields": ("forward_headers", "claims")}),
         (
+            "Whose account calls run under",
+            {"fields": (("credential_mode", "credential_kind"), ("key_header", "key_format"), "key_help")},
+        ),
+        (
+            "The hub as its OAuth client",
+            {
+                "classes": ("collapse",),
+                "description": "For accounts that are connected by OAuth sign-in.",
+                "fields": OAUTH_FIELDS,
+            },
+        ),
+        (
             "How it is used",
             {
                 "classes": ("collapse",),
@@ -106,7 +119,7 @@ class UpstreamAdmin(RecordedAdmin):
         fieldsets = super().get_fieldsets(request, obj)
         hidden = set() if self._may_allow(request) else {"allow_address"}
         if obj is not None and not self.has_change_permission(request, obj):
-            hidden |= SECRET_FIELDS
+            hidden |= {*SECRET_FIELDS, *OAUTH_FIELDS}
         if obj is not None and not self._several_orgs(request):
             hidden.add("org")
         return [

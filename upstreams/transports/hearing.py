@@ -106,7 +106,7 @@ class Hearing:
 
     def get_stream(self, last_event_id: str) -> Sending:
         """The session's stream, or with an event id what came after that event."""
-        head = self._session.head
+        head = self._session.head + self._session.account
         if last_event_id:
             head += header_lines([("last-event-id", last_event_id)])
         return self._endpoint.origin.send("GET", self._endpoint.target, head, None)
@@ -115,5 +115,5 @@ class Hearing:
         id = next(self._ids)
         exchange = base.own(LISTEN, {"notifications": self._wanted()})
         body = messages.request(id, exchange.method, params_for(exchange, "modern", id))
-        head = self._session.head + self._endpoint.mirror(exchange)
+        head = self._session.head + self._session.account + self._endpoint.mirror(exchange)
         return self._endpoint.origin.send("POST", self._endpoint.target, head, body)

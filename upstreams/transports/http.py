@@ -15,11 +15,13 @@ from msgspec.structs import replace
 
 from mcphub.core import aio
 from mcphub.core.limits import Limits
+from upstreams.credentials.presented import Presenter
 from upstreams.discovery import read_tools
 from upstreams.errors import (
     EgressRefused,
     LinkOver,
     Lost,
+    NeedsConnection,
     ProtocolFault,
     RpcError,
     TimedOut,
@@ -54,8 +56,10 @@ class HttpLink:
         watcher: Watcher,
         limits: Limits,
         capabilities: Mapping[str, Any],
+        presenter: Presenter | None = None,
     ) -> None:
         self.spec = spec
+        self._presenter = presenter
         self.ended: UpstreamError | None = None
         self._endpoint = endpoint
         self._watcher = watcher
@@ -140,7 +144,7 @@ class HttpLink:
         self._inbox.underway[under.id] = under
         try:
             with under.patience:
-                return await self._exchange(under)
+                return await (self._exchange(under) if self._presenter is None else self._as_account(under))
         except TimedOut as late:
             self._abandon(under)
             if under.sending is not None and not under.sending.sent:
@@ -153,15 +157,33 @@ class HttpLink:
             del self._inbox.underway[under.id]
             under.close()
 
+    async def _as_account(self, under: HttpUnderway) -> Answer:
+        """With what the link's account presents; what is refused as unauthorised has not run and goes once more."""
+        assert self._presenter is not None
+        shown = await self._presenter.present()
+        self._session.account = shown.lines
+        try:
+            answer = await self._exchange(under)
+        except NeedsConnection:
+            shown = await self._presenter.instead_of(shown)
+            self._session.account = shown.lines
+            try:
+                answer = await self._exchange(under)
+            except NeedsConnection:
+                raise await self._presenter.refused(shown) from None
+        if shown.doubted:
+            await self._presenter.accepted()
+        return answer
+
     async def _exchange(self, under: HttpUnderway) -> Answer:
         exchange, session = under.exchange, self._session
         body = messages.request(under.id, exchange.method, params_for(exchange, session.era, under.id))
         if exchange.method == "initialize":
-            head = session.bare
+            head = session.bare + session.account
         elif session.era == "handshake":
-            head, under.session = session.head, session.id
+            head, under.session = session.head + session.account, session.id
         else:
-            head = session.head + self._endpoint.mirror(exchange)
+            head = session.head + session.account + self._endpoint.mirror(exchange)
         if exchange.headers or exchange.claims:
             head += self._endpoint.carried(exchange, in_session=session.id != "")
         try:
@@ -217,9 +239,10 @@ class HttpLink:
         await self._send_quietly(messages.notification(method, params))
 
     async def _send_quietly(self, body: bytes) -> None:
+        head = self._session.head + self._session.account
         with suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(self.spec.connect_s):
-                async with self._endpoint.origin.send("POST", self._endpoint.target, self._session.head, body):
+                async with self._endpoint.origin.send("POST", self._endpoint.target, head, body):
                     return
 
     def _abandon(self, under: HttpUnderway) -> None:
@@ -233,8 +256,9 @@ class HttpLink:
         self.ended = self.ended or Lost("The connection was closed by the hub.")
         await self._hearing.end()
         if self._session.id:
+            head = self._session.head + self._session.account
             with suppress(UpstreamError, TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
                     await asyncio.gather(*self._cancelling)
-                    async with self._endpoint.origin.send("DELETE", self._endpoint.target, self._session.head, None):
+                    async with self._endpoint.origin.send("DELETE", self._endpoint.target, head, None):
                         return

@@ -1,6 +1,7 @@
 """What an HTTP answer other than 200 means for the call behind it."""
 
 import email.utils
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -24,6 +25,9 @@ ALWAYS_OURS: Final = frozenset({401, 403, 429})
 MAY_HAVE_RUN: Final = frozenset({502, 504})
 # What TypeScript servers answer, with status 400, to a session id that they do not know.
 BAD_SESSION: Final = -32000
+
+SCOPE: Final = re.compile(r"""(?:\A|[\s,])scope\s*=\s*"([^"]{1,1000})\"""", re.IGNORECASE)
+SCOPES: Final = re.compile(r"\A[\x21\x23-\x5B\x5D-\x7E ]+\Z")
 
 
 class HttpRefusal(UpstreamFailed):
@@ -61,13 +65,23 @@ def fault(status: int, wire: Wire, most_wait_s: float) -> UpstreamError:
         return NeedsConnection("The upstream wants credentials that the hub does not have for it.")
     challenge = wire.header(b"www-authenticate")
     if status == 403 and "insufficient_scope" in challenge:
-        return NeedsScope("The upstream wants more rights than the hub's credentials have.")
+        return needs_scope(challenge)
     if status == 429:
         seconds = retry_after(wire.header(b"retry-after"), most_wait_s)
         return RateLimited("The upstream takes no more calls for now.", retry_after=seconds)
     if 200 <= status < 300:
         return ProtocolFault(f"The upstream accepted the request without answering it (HTTP {status}).")
     return HttpRefusal(status)
+
+
+def needs_scope(challenge: str) -> NeedsScope:
+    """What a challenge of RFC 6750 asks for; `scopes` are those that it names (section 3, attribute scope)."""
+    named = SCOPE.search(challenge)
+    scopes = " ".join(named[1].split()) if named and SCOPES.match(named[1]) else ""
+    wanted = f": {scopes}" if scopes else ""
+    error = NeedsScope(f"The upstream wants more rights than the connected account gave{wanted}.")
+    error.scopes = scopes
+    return error
 
 
 def retry_after(value: str, most_s: float) -> float | None:

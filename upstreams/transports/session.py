@@ -14,12 +14,16 @@ MOST_CHARACTERS: Final = 1024
 
 
 class Session:
-    """`head` are the header lines of every request but `initialize`, which carries `bare`; `id` is "" for none."""
+    """`head` are the header lines of every request but `initialize`, which carries `bare`; `id` is "" for none.
+
+    To both go those of the account that the link presents, as it was last: `account`.
+    """
 
     def __init__(self, headers: Headers) -> None:
         self.era: Era = "modern"
         self.id = ""
         self.head = b""
+        self.account = b""
         self.bare = header_lines(headers)
         self._headers = headers
 

@@ -1,12 +1,13 @@
 """HTTP+SSE of 2024-11-05: one event stream for everything the upstream says, POSTs for what we say."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from mcphub.core import aio
 from mcphub.core.limits import Limits
-from upstreams.errors import EgressRefused, Lost, ProtocolFault, UpstreamError
+from upstreams.credentials.presented import Presenter
+from upstreams.errors import EgressRefused, Lost, NeedsConnection, ProtocolFault, UpstreamError
 from upstreams.transports import refusals
 from upstreams.transports.base import Watcher
 from upstreams.transports.endpoint import Endpoint
@@ -29,9 +30,11 @@ class SseLink(Multiplexed):
         watcher: Watcher,
         limits: Limits,
         capabilities: Mapping[str, Any],
+        presenter: Presenter | None = None,
     ) -> None:
         super().__init__(spec, watcher, limits, capabilities)
         self._endpoint = endpoint
+        self._presenter = presenter
         self._limits = limits
         self._head = header_lines(endpoint.headers)
         self._reader = EventReader(limits.result_bytes, ENDLESS)
@@ -43,18 +46,32 @@ class SseLink(Multiplexed):
         await self._post_to
 
     async def send(self, data: bytes) -> None:
-        await self._post(self._head, data)
+        await self._as_account(lambda head: self._post(head, data))
 
     async def send_for(self, exchange: Exchange, data: bytes) -> None:
-        head = self._head
+        carried = b""
         if exchange.headers or exchange.claims:
-            head += self._endpoint.carried(exchange, in_session=True)
-        await self._post(head, data)
+            carried = self._endpoint.carried(exchange, in_session=True)
+        await self._as_account(lambda head: self._post(head + carried, data))
 
     async def _post(self, head: bytes, data: bytes) -> None:
         async with self._endpoint.origin.send("POST", self._post_to.result(), head, data) as wire:
             if not 200 <= wire.status < 300:
                 raise refusals.fault(wire.status, wire, self._limits.retry_after_s)
+
+    async def _as_account(self, do: Callable[[bytes], Awaitable[None]]) -> None:
+        """With what the link's account presents; what is refused as unauthorised is tried once more."""
+        if self._presenter is None:
+            return await do(self._head)
+        shown = await self._presenter.present()
+        try:
+            await do(self._head + shown.lines)
+        except NeedsConnection:
+            shown = await self._presenter.instead_of(shown)
+            try:
+                await do(self._head + shown.lines)
+            except NeedsConnection:
+                raise await self._presenter.refused(shown) from None
 
     async def close(self) -> None:
         self.finish_quietly()
@@ -67,12 +84,15 @@ class SseLink(Multiplexed):
 
     async def _read(self) -> None:
         try:
-            async with self._endpoint.origin.send("GET", self._endpoint.target, self._head, None) as wire:
-                await self._read_stream(wire)
+            await self._as_account(self._get)
         except UpstreamError as error:
             self.finish(error)
         else:
             self.finish(Lost("The upstream closed its stream."))
+
+    async def _get(self, head: bytes) -> None:
+        async with self._endpoint.origin.send("GET", self._endpoint.target, head, None) as wire:
+            await self._read_stream(wire)
 
     async def _read_stream(self, wire: Wire) -> None:
         if wire.status != 200:

@@ -40,7 +40,7 @@ def modules() -> Path:
                 [npm, "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, capture_output=True, timeout=INSTALL_S
             )
             (folder / "ready").touch()
-        for name in ("client.mjs", "oidc.mjs", "provider.mjs", "server.mjs"):
+        for name in ("authorizing.mjs", "client.mjs", "oidc.mjs", "provider.mjs", "server.mjs"):
             shutil.copy(HERE / name, folder / name)
     return folder / "node_modules"
 
@@ -118,3 +118,8 @@ def inspector(url: str, key: str, *arguments: str) -> Any:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
+
+
+def authorizing() -> list[str]:
+    """The command line of a client that a person lets in; see `authorizing.mjs`."""
+    return [str(modules() / ".bin" / "node"), str(modules().parent / "authorizing.mjs")]

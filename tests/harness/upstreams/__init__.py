@@ -17,6 +17,7 @@ from tests.harness.waiting import until
 
 SDK_SERVER = "tests.harness.upstreams.sdk_server"
 ASKING_SERVER = "tests.harness.upstreams.asking_server"
+GUARDED_SERVER = "tests.harness.upstreams.guarded_server"
 EXTENDING_SERVER = "tests.harness.upstreams.extending_server"
 TELLING_SERVER = "tests.harness.upstreams.telling_server"
 PROTECTED_SERVER = "tests.harness.upstreams.protected_server"
@@ -52,6 +53,36 @@ def sdk_http(folder: Path) -> Iterator[str]:
     port = free_port()
     with listening([sys.executable, "-m", SDK_SERVER, str(port)], port, folder / "sdk.log", environment):
         yield f"http://127.0.0.1:{port}/mcp"
+
+
+@dataclass(frozen=True)
+class GuardedServer:
+    """A server that wants a token: its URL, the file of its accounts, and what its requests brought."""
+
+    url: str
+    accounts: Path
+    dump: Path
+
+    def let_in(self, **tokens: Mapping[str, Any]) -> None:
+        """From now on these tokens, and no others, open it."""
+        self.accounts.write_text(json.dumps(tokens))
+
+    @property
+    def requests(self) -> list[dict[str, str]]:
+        """The headers of every request that came."""
+        return [json.loads(line) for line in self.dump.read_text().splitlines()] if self.dump.exists() else []
+
+
+@contextmanager
+def guarded_http(folder: Path, era: Side) -> Iterator[GuardedServer]:
+    """The server behind the SDK's bearer protection."""
+    port = free_port()
+    server = GuardedServer(f"http://127.0.0.1:{port}/mcp", folder / f"{era}-accounts.json", folder / f"{era}-dump")
+    server.let_in()
+    environment = {"ACCOUNTS": str(server.accounts), "DUMP": str(server.dump), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", GUARDED_SERVER, era, str(port)]
+    with listening(command, port, folder / f"guarded-{era}.log", {**environment, "PATH": "/usr/bin:/bin"}):
+        yield server
 
 
 def asking_stdio(era: Side, marks: Path) -> dict[str, Any]:

@@ -6,23 +6,24 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
-from mcphub.accounts import acts
+from gateway.connections import Line, line_of
+from mcphub.accounts.admin_base import actor_of
 from mcphub.accounts.models import User
+from mcphub.dashboard.connect import GO_ON
 from upstreams.credentials.services import Occupied
 from upstreams.models import Upstream
-from upstreams.oauth import clients, flow, notices
+from upstreams.oauth import clients, flow
 from upstreams.oauth.errors import OAuthFault
 from upstreams.oauth.places import (
     bind_browser,
     browser_of,
     callback_url,
-    connect_page,
-    connectable,
-    inside,
     set_browser,
 )
 from upstreams.oauth.types import Answer
@@ -42,12 +43,14 @@ class ToAuthorizationServer(HttpResponseRedirect):
 def begin(request: HttpRequest, upstream: UUID) -> HttpResponse:
     """Send the browser to the authorization server of an upstream."""
     assert isinstance(request.user, User)
-    holder = request.POST.get("holder", "")
-    row = connectable(request.user, upstream, holder)
+    line = line_of(request.user, upstream, request.POST.get("holder", ""))
+    if line is None or not line.may_connect or not line.wants_account or line.by_key:
+        raise Http404
+    row = line.upstream
     wish = flow.Wish(
-        holder,
+        line.seat.holder,
         scopes=tuple(request.POST.get("scopes", "").split()[:MOST_SCOPES]),
-        back_to=inside(request, request.POST.get("back", ""))[:500],
+        back_to=inside(request, request.POST.get("back", ""), line)[:500],
         issuer=request.POST.get("issuer", ""),
         take_over=bool(request.POST.get("take_over")),
     )
@@ -76,28 +79,31 @@ def callback(request: HttpRequest) -> HttpResponse:
     """Where an authorization server sends the browser back to."""
     assert isinstance(request.user, User)
     answer = Answer(**{name: request.GET.get(name, "") for name in ("state", "code", "iss", "error")})
-    by = acts.person(request.user, request.META.get("REMOTE_ADDR", ""))
+    by = actor_of(request)
     try:
         done = flow.complete(answer, request.user, browser_of(request), by)
     except OAuthFault as fault:
-        return render(request, "connect/not_connected.html", {"text": fault.text, "back": connect_page()}, status=400)
+        return render(
+            request, "connect/not_connected.html", {"text": fault.text, "back": reverse("connections")}, status=400
+        )
     except Occupied as taken:
         text = f"The shared account was connected by {taken.by} meanwhile. Take it over on the connect page."
-        return render(request, "connect/not_connected.html", {"text": text, "back": connect_page()}, status=409)
-    messages.success(request, f"{done.credential.upstream.name or done.credential.upstream.slug} is connected.")
-    return HttpResponseRedirect(inside(request, done.back_to))
+        return render(
+            request, "connect/not_connected.html", {"text": text, "back": reverse("connections")}, status=409
+        )
+    messages.success(request, f"{done.credential.upstream.name} is connected. {GO_ON}")
+    return HttpResponseRedirect(done.back_to)
 
 
-@never_cache
-@require_GET
-@login_required
-def again(request: HttpRequest, token: str) -> HttpResponse:
-    """The link of a mail: to the place where the account that it spoke of is connected again."""
-    assert isinstance(request.user, User)
-    credential = notices.credential_of(token)
-    if credential is None or credential.holder != f"user:{request.user.pk}":
-        raise Http404
-    return HttpResponseRedirect(f"{connect_page()}#{credential.upstream.slug}")
+def _not_connected(request: HttpRequest, text: str, status: int) -> HttpResponse:
+    return render(request, "connect/not_connected.html", {"text": text}, status=status)
+
+
+def inside(request: HttpRequest, wanted: str, line: Line) -> str:
+    """A path of this hub, or the upstream's own page for anything else."""
+    safe = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
+    own = f"{reverse('connect-upstream', args=[line.upstream.pk])}?{urlencode({'for': line.seat.holder})}"
+    return wanted if safe and wanted.startswith("/") else own
 
 
 @require_GET

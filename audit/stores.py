@@ -6,9 +6,11 @@ A store appends one batch in one transaction and moves the chain's head in it, s
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 from typing import Any, ClassVar, Final, Protocol
 
 import psycopg
@@ -27,6 +29,12 @@ MOVE_HEAD: Final = (
     f"UPDATE {WRITERS} SET head_seq = %s, head_mac = %s, head_signature = %s, beat_at = %s, closed = %s"
     " WHERE id = %s AND head_seq = %s"
 )
+LOG_ROWS: Final = 1_024
+LOG_WAIT_S: Final = 0.02
+LOG_PAGES: Final = 4_096
+"""After so many rows the write-ahead log is moved into the database: by a thread, for it syncs the disk, and every
+call would wait for that. Beyond so many pages the writer is stopped for the rest of it, so that the log begins anew.
+"""
 CHUNKS: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 
 
@@ -86,6 +94,8 @@ class SqliteStore:
         self._fsync: Final = fsync
         self._connection: sqlite3.Connection | None = None
         self._patience_ms = 0
+        self._log_rows = 0
+        self._emptying: Thread | None = None
 
     def head(self, writer_id: int) -> tuple[int, bytes] | None:
         try:
@@ -111,16 +121,25 @@ class SqliteStore:
             raise StoreFault(str(error), bad_row=not isinstance(error, sqlite3.OperationalError)) from error
         if moved != 1:
             raise ChainBroken
+        self._log_rows += len(events)
+        if self._log_rows >= LOG_ROWS:
+            self._empty_log()
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
+    def _empty_log(self) -> None:
+        if self._emptying is None or not self._emptying.is_alive():
+            self._log_rows = 0
+            self._emptying = Thread(target=_checkpoint, args=(_name(),), name="mcphub-checkpoint", daemon=True)
+            self._emptying.start()
+
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             connection = sqlite3.connect(
-                _existing(str(connections["default"].settings_dict["NAME"])),
+                _existing(_name()),
                 timeout=self.wait_s,
                 isolation_level=None,
                 check_same_thread=False,
@@ -128,6 +147,7 @@ class SqliteStore:
             )
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(f"PRAGMA synchronous={'FULL' if self._fsync else 'NORMAL'}")
+            connection.execute("PRAGMA wal_autocheckpoint=0")
             self._connection, self._patience_ms = connection, int(self.wait_s * 1000)
         return self._connection
 
@@ -137,6 +157,24 @@ class SqliteStore:
         if wanted != self._patience_ms:
             connection.execute(f"PRAGMA busy_timeout={wanted}")
             self._patience_ms = wanted
+
+
+def _checkpoint(name: str) -> None:
+    """Move what stands in the write-ahead log into the database, beside the writer (a thread's work).
+
+    Whatever prevents it, the log only grows until the next time.
+    """
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(_existing(name), timeout=LOG_WAIT_S, uri=True)) as connection,
+    ):
+        _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages >= LOG_PAGES:
+            connection.execute("PRAGMA wal_checkpoint(RESTART)")
+
+
+def _name() -> str:
+    return str(connections["default"].settings_dict["NAME"])
 
 
 def _existing(name: str) -> str:

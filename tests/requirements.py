@@ -158,6 +158,7 @@ DONE: Final = frozenset(
     [
         "P1",
         "P2",
+        "P3",
         "P4",
         "P5",
         "P6",
@@ -188,7 +189,9 @@ DONE: Final = frozenset(
         "C5",
         "C6",
         "C9",
+        "S1",
         "S6",
+        "S9",
         "A2",
         "A7",
         "O11",

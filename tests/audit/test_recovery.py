@@ -83,7 +83,7 @@ def ram_disk(tmp_path: Path) -> Iterator[Path]:
     """A small file system of its own."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
     if MOUNT is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("mounting needs root")
     yield folder

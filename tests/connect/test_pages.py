@@ -142,11 +142,10 @@ async def test_after_the_page_the_call_is_decided_anew(place: Place) -> None:
     members = f"{place.hub.url}/api/v1/orgs/default/members/{ALICE}"
     by_owner = {"Authorization": f"Bearer {place.keys[OWNER]}"}
     async with httpx.AsyncClient(headers=by_owner, trust_env=False) as http:
-        early = asyncio.create_task(asyncio.to_thread(modern_or_error, place, ALICE, **round_))
+        await asyncio.to_thread(place.paste, ALICE, "new", "alice-token")
         assert (await http.put(members, json={"roles": ["member"]})).is_success
         try:
-            await asyncio.to_thread(place.paste, ALICE, "new", "alice-token")
-            answer = await early
+            answer = await asyncio.to_thread(modern_or_error, place, ALICE, **round_)
         finally:
             assert (await http.put(members, json={"roles": ["viewer"]})).is_success
     assert "alice" not in str(answer)

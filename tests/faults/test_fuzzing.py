@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.faults.conftest import evil_upstream
 from tests.harness.raw import ACCEPT, HANDSHAKE, MODERN, RawClient
 from tests.harness.wire import request, say
 from tests.soak.fuzzing import SEEDS, TARGETS, fuzzed, is_installed
+from upstreams.errors import TooLarge
 from upstreams.transports.events import EventReader
 
 SECONDS = 4
@@ -55,6 +57,15 @@ def test_an_event_that_ends_with_bare_carriage_returns_is_told_at_once() -> None
         b"b",
     ]
     assert [event.data for event in reader.feed(b"data: c\r\r")] == [b"c"]
+
+
+@pytest.mark.parametrize("step", [1, 7, 200, 1_000])
+@pytest.mark.parametrize("line", [b":" + b"x" * 150 + b"\r\n", b"data: " + b"x" * 101 + b"\n", b"x" * 150])
+def test_a_line_over_the_limit_is_refused_however_it_was_cut(line: bytes, step: int) -> None:
+    reader, stream = EventReader(100, 1_000), b"data: a\n\n" + line
+    pieces = [stream[at : at + step] for at in range(0, len(stream), step)]
+    with pytest.raises(TooLarge):
+        list(chain.from_iterable(map(reader.feed, pieces)))
 
 
 # --- a real hub -------------------------------------------------------------------------------------------

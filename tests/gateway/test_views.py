@@ -80,12 +80,21 @@ def test_modern_page_is_private_and_names_the_absent() -> None:
     assert json.loads(page("tool", [], "", era="handshake", ttl_ms=5, notes={})) == {"tools": []}
 
 
-def test_personal_entries_are_seen_by_their_holder_only() -> None:
-    catalogue = Catalogue([entry("a", "go"), entry("b", "mine", holder="user:1")])
-    assert [found.name for found in catalogue.listed("tool", "user:1")] == ["go", "mine"]
-    assert [found.name for found in catalogue.listed("tool", "user:2")] == ["go"]
-    assert catalogue.public("tool", "b__mine", "user:2") is None
-    assert catalogue.public("tool", "b__mine", "user:1") is not None
+def test_personal_resources_are_seen_by_their_holder_only() -> None:
+    catalogue = Catalogue([entry("a", "go", "resource"), entry("b", "mine", "resource", holder="user:1")])
+    assert [found.name for found in catalogue.listed("resource", "user:1")] == ["go", "mine"]
+    assert [found.name for found in catalogue.listed("resource", "user:2")] == ["go"]
+    assert catalogue.own("id-b", "resource", "mine", "user:2") is None
+
+
+def test_tools_of_others_are_seen_until_ones_own_are_known() -> None:
+    entries = [entry("b", "all"), entry("b", "mine", holder="user:1"), entry("b", "yours", holder="user:2")]
+    catalogue = Catalogue(entries, frozenset({("id-b", "user:1"), ("id-b", "user:2"), ("id-b", "user:3")}))
+    assert [found.name for found in catalogue.listed("tool", "user:1")] == ["mine"]
+    assert catalogue.listed("tool", "user:3") == []
+    assert [found.name for found in catalogue.listed("tool", "user:4")] == ["all", "mine", "yours"]
+    assert catalogue.public("tool", "b__yours", "user:1") is None
+    assert catalogue.public("tool", "b__yours", "user:4") is not None
 
 
 def test_bare_name_finds_every_upstream_that_has_it() -> None:

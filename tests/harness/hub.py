@@ -15,6 +15,7 @@ import httpx
 
 from tests.harness.processes import Process, children, free_port, until_gone
 from tests.harness.raw import RpcFailed, ask
+from tests.harness.tables import lay_out
 from tests.harness.waiting import until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -63,14 +64,20 @@ class Hub:
     def prepare(self, servers: Path) -> None:
         """What `up` makes by itself and `serve` needs: tables, an org with these upstreams, its owner's key."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._lay_out()
         self.manage("migrate", "--verbosity", "0")
         self.manage("create_org", "default")
         self.manage("import_servers", str(servers))
         self._key = str(self.manage_json("create_key", "owner", "--org", "default", "--role", "owner")["key"])
 
+    def _lay_out(self) -> None:
+        if "MCPHUB_DATABASE_URL" not in self.environment:
+            lay_out(Path(self.environment["MCPHUB_DATA_DIR"]))
+
     def _start(self, *arguments: str, wait: bool) -> Self:
         self._arguments = arguments
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._lay_out()
         self._process = Process(
             [*self.program, *arguments], self.folder / "log", env=self.environment, cwd=self.folder
         )

@@ -7,6 +7,8 @@ from typing import Final, Self
 from upstreams.errors import ProtocolFault, TooLarge
 from upstreams.transports.pieces import Pieces
 
+LONGEST_NAME: Final = len(b"event: ")
+"""What a line may have beside its value."""
 FLOOD: Final = "The upstream sent more than the limit before its answer."
 
 
@@ -50,7 +52,7 @@ class EventReader:
             piece = piece.removeprefix(b"\n")
         if b"\n" not in piece and b"\r" not in piece:
             self._rest.add(piece)
-            self._check(self._rest.size)
+            self._check(self._rest.size, LONGEST_NAME)
             return
         text = self._rest.take() + piece if self._rest.size else piece
         self._after_cr = text.endswith(b"\r")
@@ -58,10 +60,12 @@ class EventReader:
         if rest := lines.pop():
             self._rest.add(rest)
         for line in lines:
+            self._check(len(line), LONGEST_NAME)
             if line:
                 self._field(line)
             elif event := self._dispatch():
                 yield event
+        self._check(self._rest.size, LONGEST_NAME)
 
     def _field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
@@ -83,8 +87,8 @@ class EventReader:
         kind, self._kind = self._kind, ""
         return Event(self._data.take()[:-1], kind or "message") if self._data.size else None
 
-    def _check(self, size: int) -> None:
-        if size > self._event_bytes:
+    def _check(self, size: int, more: int = 0) -> None:
+        if size > self._event_bytes + more:
             self._rest.clear()
             self._data.clear()
             raise TooLarge("The upstream sent an event over the size limit.")

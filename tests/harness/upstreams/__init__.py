@@ -179,7 +179,7 @@ def listening(command: Sequence[str], port: int, log: Path, env: Mapping[str, st
     """Run a program until the block ends; the block begins once it accepts connections on `port`."""
     process = Process(command, log, env=env)
     try:
-        until(f"a listener on port {port}", lambda: _accepts(process, port), 30)
+        until(f"a listener on port {port}", lambda: _accepts(process, port), 90)
         yield process
     finally:
         process.stop()

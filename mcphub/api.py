@@ -35,6 +35,7 @@ from mcphub.core.peer import source_of
 from mcphub.core.principal import Principal
 from mcphub.core.strictjson import BadJson, loads
 from policies import api as policies_api
+from upstreams import api as upstreams_api
 
 PRESENTED: Final = {b"x-api-key": "HTTP_X_API_KEY", b"authorization": "HTTP_AUTHORIZATION"}
 ROUTE: Final = Route("org", path="/api/v1")
@@ -148,7 +149,13 @@ api: Final = _Api(
     parser=_StrictParser(),
 )
 rest_errors.install(api)
-for router in (accounts_api.router, issuer_api.router, policies_api.router, gateway_api.router):
+for router in (
+    accounts_api.router,
+    issuer_api.router,
+    upstreams_api.router,
+    policies_api.router,
+    gateway_api.router,
+):
     api.add_router("", router)
 
 

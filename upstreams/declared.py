@@ -13,13 +13,14 @@ from upstreams import acts, naming
 from upstreams.clientheaders import faults_of
 from upstreams.detecting import keys_in
 from upstreams.models import Definition, KindChoice, Upstream, UpstreamState
-from upstreams.secretfiles import MOST, SecretFile, fault_of, packed, safe_name
+from upstreams.secretfiles import MOST, SecretFile, decoded, fault_of, packed, safe_name
 from upstreams.selectors import Unusable, spec_of
 from upstreams.serversfile import pair_fault, url_fault
 
 STORED: Final = {"stored": True}
 """A secret that stays what it is. Other ways to name one: `{env: NAME}`, `{file: path}`."""
 
+_A_FILE: Final = {False: "{file: path}", True: "{name: …, content: base64}"}
 PAIRS: Final = ("headers", "env", "variables")
 _REFERENCE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}")
 _SCHEME: Final = re.compile(r"\A[A-Za-z]{0,12} ?\Z")
@@ -146,6 +147,8 @@ def _value(row: Upstream, column: str, key: str, value: Any, sources: Sources) -
     place = f"{column}.{key}"
     if isinstance(value, str):
         return value
+    if _is_given(value, sources):
+        return str(value["secret"])
     if value == STORED:
         stored = _stored(row, column, place)
         if key not in stored:
@@ -156,7 +159,7 @@ def _value(row: Upstream, column: str, key: str, value: Any, sources: Sources) -
         if found is None or value["env"].startswith("MCPHUB_"):
             raise BadPart(place, f"the environment has no {value['env']}")
         return found
-    if isinstance(value, dict) and value.keys() == {"file"}:
+    if isinstance(value, dict) and value.keys() == {"file"} and sources.folder is not None:
         return _read(value["file"], place, sources).decode("utf-8", "replace").rstrip("\n")
     raise BadPart(place, "write text, {stored: true}, {env: NAME} or {file: path}")
 
@@ -168,12 +171,27 @@ def _file(row: Upstream, key: str, value: Any, sources: Sources) -> dict[str, st
         if key not in stored:
             raise BadPart(place, "nothing is stored here")
         return dict(stored[key])
-    if not isinstance(value, dict) or value.keys() != {"file"}:
-        raise BadPart(place, "write {stored: true} or {file: path}")
-    content = _read(value["file"], place, sources)
+    name, content = _content(value, place, sources)
     if fault := fault_of(content):
         raise BadPart(place, fault)
-    return packed(SecretFile(safe_name(str(value["file"])), content))
+    return packed(SecretFile(safe_name(name), content))
+
+
+def _content(value: Any, place: str, sources: Sources) -> tuple[str, bytes]:
+    if sources.folder is not None and isinstance(value, dict) and value.keys() == {"file"}:
+        return str(value["file"]), _read(value["file"], place, sources)
+    if sources.folder is None and isinstance(value, dict) and value.keys() == {"name", "content"}:
+        try:
+            return str(value["name"]), decoded(str(value["content"]))
+        except ValueError:
+            raise BadPart(place, "the content is not base64") from None
+    raise BadPart(place, f"write {{stored: true}} or {_A_FILE[sources.folder is None]}")
+
+
+def _is_given(value: Any, sources: Sources) -> bool:
+    """Whether this is a secret as the API is sent it; in a file none stands."""
+    given = isinstance(value, dict) and value.keys() == {"secret"} and isinstance(value["secret"], str)
+    return given and sources.folder is None
 
 
 def _stored(row: Upstream, column: str, place: str) -> Mapping[str, Any]:
@@ -187,7 +205,7 @@ def _stored(row: Upstream, column: str, place: str) -> Mapping[str, Any]:
 
 def _read(path: Any, place: str, sources: Sources) -> bytes:
     try:
-        return (sources.folder / Path(str(path))).read_bytes()
+        return ((sources.folder or Path()) / Path(str(path))).read_bytes()
     except OSError as error:
         raise BadPart(place, f"{path}: {error.strerror}") from None
 

@@ -128,7 +128,7 @@ class GivenForm(OneOrgForm):
         Who may not read them could send them to a place of their own.
         """
         before, now = self.instance.url if not self.instance._state.adding else "", cleaned.get("url", "")
-        return bool(before and now) and _origin(before) != _origin(now)
+        return bool(before and now) and origin_of(before) != origin_of(now)
 
     def _stored(self, name: str) -> Mapping[str, str]:
         try:
@@ -206,7 +206,7 @@ class GivenForm(OneOrgForm):
         return None if self.unreadable else self._stored_files()
 
 
-def _origin(url: str) -> tuple[str, str]:
+def origin_of(url: str) -> tuple[str, str]:
     """Scheme, host and port as they are written, variables and all."""
     parts = urlsplit(url)
     return parts.scheme.lower(), parts.netloc.lower()

@@ -2,11 +2,17 @@
 
 import asyncio
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcphub.core import netguard
+from mcphub.core.http import client
+from mcphub.core.limits import Limits
+from tests.faults.faultproxy import Silence
+from upstreams.errors import UpstreamError
+from upstreams.transports.origin import Origin
 
 NOT_OPENED = [
     "0.0.0.0",
@@ -137,3 +143,23 @@ def test_hiding_an_address_never_makes_it_more_open(address: object) -> None:
     for base in (0xFFFF << 32, 0, 0x64FF9B << 96, (0x64FF9B0001 << 80)):
         assert netguard.judge(IPv6Address(base | value)) != "public"
     assert netguard.judge(IPv6Address((0x2002 << 112) | (value << 80))) != "public"
+
+
+LOOPBACK_FORMS = [host for host in NOT_OPENED if "7f" in host or "127" in host or "localhost" in host.lower()] + [
+    "0.0.0.0", "0x0", "0", "2130706433", "017700000001", "::", "::1", "127.0.0.1.", "127.0.0.1.nip.io.invalid",
+]  # fmt: skip
+
+
+@pytest.mark.requirement("U21", "F13")
+@pytest.mark.parametrize("host", LOOPBACK_FORMS)
+async def test_no_form_of_an_address_connects_anywhere(host: str) -> None:
+    """Somebody listens on this machine; neither the client for documents nor the one for calls reaches them."""
+    with Silence() as listener:
+        bracketed = f"[{host}]" if ":" in host else host
+        url = f"http://{bracketed}:{listener.port}/mcp"
+        async with client() as http:
+            with pytest.raises((netguard.EgressBlocked, httpx.HTTPError, httpx.InvalidURL)):
+                await http.get(url)
+        with pytest.raises(UpstreamError):
+            await Origin(url, (), 2, Limits()).obtain()
+        assert listener.visitors() == 0

@@ -35,10 +35,13 @@ class BadPart(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the values of secrets come from that the document only names: the environment, and files beside it."""
+    """Where the values of secrets come from that the document only names: the environment, and files in `folder`.
+
+    Without a folder (over the API) values come with what is sent, and nothing of this machine is read.
+    """
 
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    folder: Path = Path()
+    folder: Path | None = None
 
 
 class Section:

@@ -16,11 +16,15 @@ INFO = {"name": "dumping", "version": "1"}
 
 @dataclass
 class Dumping:
-    """`seen` are all requests so far: method (of HTTP, or of JSON-RPC), headers in lower case, body."""
+    """With `spilling` every call ends with a page of the server's that shows its headers.
+
+    `seen` are all requests so far: method (of HTTP, or of JSON-RPC), headers in lower case, body.
+    """
 
     era: Era
     sessions: bool
     port: int = 0
+    spilling: bool = False
     seen: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
 
     @property
@@ -56,6 +60,8 @@ def dumping(era: Era, *, sessions: bool = True) -> Iterator[Dumping]:
             state.seen.append((message.get("method", "response"), headers, message))
             if "id" not in message:
                 return self._end(202, b"")
+            if state.spilling and message["method"] == "tools/call":
+                return self._end(500, f"<h1>Traceback</h1>{headers}".encode())
             result = state.answer(message, headers)
             shared = {"jsonrpc": "2.0", "id": message["id"]}
             if result is None:

@@ -97,8 +97,10 @@ def _definition(org: Org, _: User) -> models.Model:
 
 def _version(org: Org, _: User) -> models.Model:
     upstream = _upstream(org, f"versioned-{org.slug}")
-    store_catalogue(upstream.pk, "", {"tool": [{"name": f"old-{org.slug}", "inputSchema": {"type": "object"}}]})
-    return DefinitionVersion.objects.get(definition__upstream=upstream)
+    for words in ("first", "changed"):
+        tool = {"name": f"old-{org.slug}", "description": words, "inputSchema": {"type": "object"}}
+        store_catalogue(upstream.pk, "", {"tool": [tool]})
+    return DefinitionVersion.objects.filter(definition__upstream=upstream).latest("pk")
 
 
 def _application(org: Org, _: User) -> models.Model:

@@ -117,7 +117,7 @@ class UpstreamForm(OAuthForm, GivenForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in ("credential_mode", "credential_kind"):
+        for name in {"credential_mode", "credential_kind"} & self.fields.keys():  # none on a page to look at only
             self.fields[name].required = False
 
     def clean_forward_headers(self) -> list[str]:

@@ -20,6 +20,7 @@ from mcphub.accounts.selectors import key_records
 from mcphub.core.clock import now
 from tests.authserver.conftest import member, signed_in
 from tests.authserver.flow import CALLBACK, Flow, post_token, register
+from upstreams.credentials.vault import Vault
 
 pytestmark = pytest.mark.django_db
 
@@ -106,7 +107,7 @@ def test_what_is_over_is_forgotten(flow: Flow) -> None:
 
 def test_a_service_token_is_its_key_at_one_endpoint(north: Org) -> None:
     key = services.create_key(north, "robot", roles=["member"])
-    snapshots = Snapshots()
+    snapshots = Snapshots(Vault())
     prover = ServiceTokenProver(snapshots)
     snapshots.keys = {record.public_id: record for record in key_records(str(north.pk))}
     token = issue(key.row.public_id, key.plain, "/mcp/north")

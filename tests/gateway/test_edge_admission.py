@@ -17,7 +17,7 @@ async def test_no_credential_is_challenged(client: httpx.AsyncClient) -> None:
     answer = await post(client, OK, authorization="")
     assert answer.status_code == 401
     metadata = f"{client.base_url}/.well-known/oauth-protected-resource/mcp".replace("//.", "/.")
-    assert answer.headers["www-authenticate"] == f'Bearer resource_metadata="{metadata}"'
+    assert answer.headers["www-authenticate"] == f'Bearer scope="mcp", resource_metadata="{metadata}"'
     assert answer.json()["error"]["code"] == -32600
 
 

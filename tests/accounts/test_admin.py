@@ -302,7 +302,10 @@ def test_a_hub_admin_makes_orgs_and_people(people: People) -> None:
 
 def test_an_owner_renames_the_org_but_neither_disables_nor_moves_it(org: Org, people: People) -> None:
     client = as_(people.owner)
-    client.post(page("org", org.pk), {"slug": "stolen", "name": "Polaris", "enabled": "", "definition_changes": "hold"})
+    client.post(
+        page("org", org.pk),
+        {"slug": "stolen", "name": "Polaris", "enabled": "", "definition_changes": org.definition_changes},
+    )
     org.refresh_from_db()
     assert (org.slug, org.name, org.enabled) == ("north", "Polaris", True)
     assert client.post(page("org", org.pk, "delete"), {"post": "yes"}).status_code == 403

@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 
-from mcphub.accounts import invitations, services
+from mcphub.accounts import invitations, orgs, services
 from mcphub.accounts.invitations import Made
 from mcphub.accounts.models import Invitation, Membership
 from mcphub.accounts.place import Place, in_org
@@ -129,6 +129,7 @@ def _page(
         "form": (form or Invite(roles=givable, initial={"roles": [MEMBER]})) if manages else None,
         "made": made,
         "now": now(),
+        "may_delete": orgs.several() and Right.MANAGE_ORG in place.rights,
     }
     return render(request, "people/members.html", context, status=status)
 

@@ -3,7 +3,6 @@
 import re
 from html.parser import HTMLParser
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -14,12 +13,12 @@ class _Home(httpx.BaseTransport):
     """The hub's public name leads to its port on this machine; everything else to where it says."""
 
     def __init__(self, public: str, port: int) -> None:
-        self._public: Final = urlsplit(public).hostname
+        self._public: Final = httpx.URL(public)
         self._port: Final = port
         self._web: Final = httpx.HTTPTransport(trust_env=False)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if request.url.host == self._public:
+        if request.url.host == self._public.host and request.url.port == self._public.port:
             url = request.url.copy_with(scheme="http", host="127.0.0.1", port=self._port)
             headers = [(name, value) for name, value in request.headers.raw if name.lower() != b"host"]
             headers.append((b"host", f"127.0.0.1:{self._port}".encode()))

@@ -87,7 +87,8 @@ def test_masked_values_survive_a_save_and_new_ones_replace_them(
 ) -> None:
     row = make_upstream(url="https://1.1.1.1/mcp", headers={"A": "1", "B": "2", "C": "3"}, oauth={"client_id": "x"})
     page = reverse(CHANGE, args=[row.pk])
-    assert operator.post(page, fields(org, secret_headers=f"A: {MASK}\nB: new")).status_code == 302
+    sent = fields(org, secret_headers=f"A: {MASK}\nB: new", oauth_client_id="x")
+    assert operator.post(page, sent).status_code == 302
     changed = Upstream.objects.get()
     assert changed.headers == {"A": "1", "B": "new"}
     assert changed.oauth == {"client_id": "x"}

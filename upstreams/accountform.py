@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from upstreams.credentials.presented import SLOT
 from upstreams.models import CredentialKind, CredentialMode, SharingChoice, TransportChoice
-from upstreams.transports.endpoint import NOT_FORWARDED
+from upstreams.transports.headers import NOT_FORWARDED
 from upstreams.transports.origin import TOKEN, VALUE
 
 NAME: Final = re.compile(r"\A[A-Za-z_][A-Za-z0-9_]*\Z")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from upstreams.transports.endpoint import CLAIMS_HEADER, NOT_FORWARDED
+from upstreams.transports.headers import CLAIMS_HEADER, NOT_FORWARDED
 
 MOST: Final = 16
 __all__ = ["CLAIMS_HEADER", "chosen", "faults_of", "refusal"]

@@ -8,27 +8,18 @@ from mcp.shared.inbound import (
     MCP_METHOD_HEADER,
     MCP_NAME_HEADER,
     MCP_PARAM_HEADER_PREFIX,
-    MCP_PROTOCOL_VERSION_HEADER,
     NAME_BEARING_METHODS,
     encode_header_value,
     mcp_param_headers,
 )
 
 from mcphub.core.limits import Limits
+from upstreams.transports.headers import CLAIMS_HEADER, NOT_FORWARDED
 from upstreams.transports.origin import Headers, Origin, header_lines
 from upstreams.types import Exchange, UpstreamSpec
 
-SESSION_HEADER: Final = "mcp-session-id"
-NOT_FORWARDED: Final = frozenset(
-    {
-        *("host", "connection", "content-length", "content-type", "transfer-encoding", "keep-alive", "te", "trailer"),
-        *("accept", "accept-encoding", "upgrade", "expect", SESSION_HEADER),
-        *(MCP_PROTOCOL_VERSION_HEADER, MCP_METHOD_HEADER, MCP_NAME_HEADER),
-    }
-)
 USUAL_NAME: Final = 256
 NOTHING: Final[dict[tuple[str, ...], str]] = {}
-CLAIMS_HEADER: Final = "x-mcphub-caller"
 TAKES_BOTH: Final = "application/json, text/event-stream"
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 
 from upstreams.errors import ProtocolFault
-from upstreams.transports.endpoint import SESSION_HEADER
+from upstreams.transports.headers import SESSION_HEADER
 from upstreams.transports.http1 import Wire
 from upstreams.transports.origin import Headers, header_lines
 from upstreams.types import Era

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gateway.catalogue import Entry
 from gateway.snapshot import OrgSnapshot
-from gateway.subsets import Subset, subset_of
+from gateway.subsets import NAMED, Subset, subset_of
 from gateway.types import NotFound, Route
 from gateway.views import unwrap
 from mcphub.core.principal import NO_ATTRIBUTES, Principal
@@ -20,7 +20,6 @@ from upstreams.naming import SEPARATOR
 from upstreams.types import ClientFacts, UpstreamSpec
 
 NOTHING: Final = Target("tool", "", "", Risk.READ)
-NAMED: Final = ("tool", "prompt")
 
 Arguments = Callable[[], Mapping[str, Any]]
 

@@ -22,8 +22,7 @@ from tests.ops.tls import self_signed
 
 PASSWORD: Final = "four unrelated plain words"
 ALLOWED: Final = "https://app.example"
-ROOM_S: Final = 6.0
-"""What a busy machine may add to the hub's five seconds."""
+ENDED_S: Final = 5
 PING: Final = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 HELLO: Final = {
     "jsonrpc": "2.0",
@@ -190,8 +189,8 @@ def test_who_is_removed_loses_an_open_stream_within_five_seconds(site: Site, own
             row = re.search(r"/keys/([0-9a-f-]{36})/revoke/", page)
             assert row
             member.post(f"/org/default/keys/{row[1]}/revoke/", {})
-        assert ended.wait(5 + ROOM_S)
-        assert time.monotonic() - began < 5 + ROOM_S
+        assert ended.wait(ENDED_S)
+        assert time.monotonic() - began < ENDED_S
     assert http.post("/mcp", json=PING, headers={**headers(key), **session}).status_code == 401
     if how == "removed":
         assert member.http.get("/").headers["location"].startswith("/sign-in/")

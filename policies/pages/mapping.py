@@ -9,9 +9,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST
 
-from mcphub.accounts.admin_base import OrgScopedAdmin, actor_of, orgs_allowing, request_rights
+from mcphub.accounts.admin_base import actor_of, orgs_allowing
+from mcphub.accounts.giving import GivingAdmin
 from mcphub.accounts.models import Org
-from mcphub.accounts.roles import Right, givable_roles
 from mcphub.core.strictjson import BadJson, loads
 from policies import mappings
 from policies.mapping import PEOPLE, Mapped
@@ -22,14 +22,12 @@ EXAMPLE = json.dumps({"email": "ann@example.org", "groups": ["engineering"], "co
 
 
 @admin.register(AttributeMapping)
-class AttributeMappingAdmin(OrgScopedAdmin):
+class AttributeMappingAdmin(GivingAdmin):
     """For those who manage members: a mapping makes people what they are."""
 
-    required_right = Right.MANAGE_MEMBERS
     form = MappingForm
     list_display = ("name", "org", "says", "gives", "speaks_of", "enabled")
     list_filter = ("org", "enabled")
-    list_select_related = ("org",)
     search_fields = ("name", "claim")
     fields = ("name", "org", "claim", "values", "roles", "sources", "enabled")
     change_form_after_template = "admin/policies/attributemapping/panel.html"
@@ -40,19 +38,6 @@ class AttributeMappingAdmin(OrgScopedAdmin):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(require_POST(self.preview))
         return [path("preview/", view, name="policies_attributemapping_preview"), *super().get_urls()]
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change, **kwargs)
-        rights = {org: held for org, held in request_rights(request).items() if self.required_right in held}
-        return type(form.__name__, (form,), {"rights": rights})
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody touches a mapping that gives more than they may give."""
-        row = self.get_object(request, obj) if isinstance(obj, str) else obj
-        if row is None or not super().has_change_permission(request, row):
-            return row is None and obj is None and super().has_change_permission(request)
-        org_id = str(row.org_id)
-        return frozenset(row.roles) <= givable_roles(org_id, request_rights(request)[org_id]) | _gone(org_id, row)
 
     def changeform_view(
         self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None
@@ -90,10 +75,6 @@ class AttributeMappingAdmin(OrgScopedAdmin):
     @admin.display(description="Of whom")
     def speaks_of(self, row: AttributeMapping) -> str:
         return ", ".join(row.sources) or "anybody"
-
-
-def _gone(org_id: str, row: AttributeMapping) -> frozenset[str]:
-    return frozenset(row.roles) - givable_roles(org_id, Right)
 
 
 def _tried(draft: AttributeMapping, text: str, source: str) -> tuple[Mapped | None, str]:

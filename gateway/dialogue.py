@@ -18,6 +18,7 @@ from msgspec import structs
 from audit.events import AuditUnavailable, Event, Kind
 from audit.writer import Writer
 from gateway import bridge, relay, rounds, tasks
+from gateway.approved import may_go_on
 from gateway.bridge import Asker, ClientRefused
 from gateway.calls import Call, Refused, decision_on
 from gateway.errors import MISSING_CAPABILITY
@@ -95,7 +96,7 @@ class Dialogue:
             return False
         decision = decision_on(now, reach)
         event = intent_of(request, call, decision, run.intent.call_id)
-        if decision.effect != "allow" or now.target != call.target:
+        if now.target != call.target or not may_go_on(now, request.principal, decision, run.approved):
             self.audit.record_soon(structs.replace(event, kind=Kind.DENIED))
             return False
         await self.record(event)
@@ -169,7 +170,8 @@ class Dialogue:
     def ask(self, run: Run, requests: Mapping[str, Any], state: State) -> None:
         """End the client's exchange with questions that it can answer."""
         until = int(time.time() + self.limits.person_s)
-        run.reply.result(rounds.required(requests, rounds.seal(structs.replace(state, until=until), run.request)))
+        state = structs.replace(state, until=until, approved=run.approved)
+        run.reply.result(rounds.required(requests, rounds.seal(state, run.request)))
         asks = [request["method"] for request in requests.values()]
         asked = structs.replace(run.intent, kind=Kind.ASKED, at=epoch_us(), payload=b"", details={"asks": asks})
         self.audit.record_soon(asked)

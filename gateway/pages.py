@@ -23,6 +23,7 @@ from upstreams.errors import RpcError
 KNOWS_PAGES: Final = "2025-11-25"
 COMPLETED: Final = "notifications/elicitation/complete"
 MOST_TOLD: Final = 10_000
+ANY_PAGE: Final = {"method": "elicitation/create", "params": {"mode": "url"}}
 
 Push = Callable[[str, str, Mapping[str, Any]], object]
 """Session id, method, parameters."""
@@ -55,16 +56,23 @@ class Pages:
 
     def turn(self, run: Run, failure: Failure, page: Page) -> Ended | None:
         """Send the person of this call to the page; how the call ended, or None when its client comes again."""
-        request, client = run.request, run.reach.client
+        if not self.opens(run):
+            return run.failed(replace(failure, link=page.url))
         question = {"mode": "url", "elicitationId": new_uuid().hex, "url": page.url, "message": page.message}
         asked = {"method": "elicitation/create", "params": question}
-        if refusal_of(asked, client.capabilities) is None:
-            if request.era == "modern" and request.method in MAY_NEED_INPUT:
-                self._dialogue.ask(run, {"page": asked}, self._state(run, page))
-                return None
-            if request.era == "handshake" and request.revision == KNOWS_PAGES:
-                return self._required(run, failure, page, question)
-        return run.failed(replace(failure, link=page.url))
+        if run.request.era == "modern":
+            self._dialogue.ask(run, {"page": asked}, self._state(run, page))
+            return None
+        return self._required(run, failure, page, question)
+
+    def opens(self, run: Run) -> bool:
+        """Whether the client of this call can be asked to open a page, and takes part in what follows."""
+        request = run.request
+        if refusal_of(ANY_PAGE, run.reach.client.capabilities) is not None:
+            return False
+        if request.era == "modern":
+            return request.method in MAY_NEED_INPUT
+        return request.revision == KNOWS_PAGES
 
     async def wait(self, state: State) -> None:
         """What the call of this state waits for, for a while: the person may still be at it."""

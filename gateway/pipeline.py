@@ -10,10 +10,11 @@ from audit.events import Event, Kind, Result
 from audit.flood import Denials
 from audit.writer import Writer
 from gateway import relay, rounds
+from gateway.approving import Anew, Approving
 from gateway.calls import Call, Refused, decision_on
 from gateway.connecting import Connecting
 from gateway.dialogue import Dialogue, goes_on
-from gateway.errors import INVALID_PARAMS, Reason
+from gateway.errors import INVALID_PARAMS
 from gateway.failures import Failure, unknown
 from gateway.handing import Handing
 from gateway.pages import Pages
@@ -22,11 +23,12 @@ from gateway.readers import READERS
 from gateway.rounds import State
 from gateway.router import Reach
 from gateway.run import Again, Ended, Run, fail, intent_of
-from gateway.types import NotFound, Reply, Request
+from gateway.types import NotFound, Reply, Request, Unavailable
 from mcphub.accounts.links import absolute
 from mcphub.core.clock import epoch_us, monotonic
 from mcphub.core.limits import Limits
 from mcphub.core.workers import AnswerLost, NotTaken
+from policies.types import Decision
 from upstreams.connections import Connections
 from upstreams.errors import NeedsConnection, NeedsScope, Outcome, ProtocolFault, RpcError, UpstreamError
 
@@ -49,10 +51,17 @@ class Pipeline:
         self._handing = handing
         self.pages: Final = Pages(self._dialogue, limits.page_wait_s)
         self.connecting: Final = Connecting(connections.vault, self.pages)
+        self.approving: Final = Approving(self._dialogue, denials, self.pages, limits)
         self.parking: Final = Parking(limits)
 
     async def run(self, request: Request, reply: Reply, reach: Reach, again: Again) -> None:
         """Answer one call. Raises `Unavailable` when its intent cannot be made durable."""
+        try:
+            await self._judge(request, reply, reach, again)
+        except Anew:
+            await self._judge(request, reply, await again(request), again)
+
+    async def _judge(self, request: Request, reply: Reply, reach: Reach, again: Again) -> None:
         early = None
         if rounds.STATE in request.params or rounds.RESPONSES in request.params:
             if request.era == "modern" and rounds.STATE in request.params:
@@ -66,14 +75,28 @@ class Pipeline:
             self._refuse(request, reply, reach, refused.error)
             return
         decision = decision_on(call, reach)
-        intent = intent_of(request, call, decision)
-        if decision.effect != "allow":
-            self._deny(request, reply, reach, call, intent)
+        asked = Run(_narrowed(request, call), reply, reach, call, intent_of(request, call, decision), again)
+        run = asked if decision.effect == "allow" else await self._opened(asked, decision)
+        if run is None:
             return
-        await self._dialogue.record(intent)
+        await self._record(run)
         if early is not None and request.era == "modern" and self._dialogue.is_modern(call):
-            call = _continued(call, State(intent.call_id), early)
-        await self._start(Run(_narrowed(request, call), reply, reach, call, intent, again))
+            run = replace(run, call=_continued(call, State(run.intent.call_id), early))
+        await self._start(run)
+
+    async def _opened(self, run: Run, decision: Decision, state: State | None = None) -> Run | None:
+        """The run although no rule allows it: a person did. None when nobody did, and the client has been told."""
+        if decision.effect == "ask":
+            return await self.approving.admit(run, decision, state)
+        self._deny(run.request, run.reply, run.reach, run.call, run.intent)
+        return None
+
+    async def _record(self, run: Run) -> None:
+        try:
+            await self._dialogue.record(run.intent)
+        except Unavailable:
+            await self.approving.give_back(run)
+            raise
 
     def _start(self, run: Run) -> Awaitable[None]:
         return self._park(run) if self._dialogue.may_park(run.request, run.call) else self._dispatch(run)
@@ -131,7 +154,7 @@ class Pipeline:
             return
         decision = decision_on(call, reach)
         event = intent_of(request, call, decision, state.call_id)
-        if decision.effect != "allow":
+        if decision.effect == "deny":
             if parked is not None:
                 self.parking.drop(parked)
             self._deny(request, reply, reach, call, event)
@@ -142,13 +165,20 @@ class Pipeline:
         if state.upstream_id != call.spec.id or (state.parked and (parked is None or parked.is_attended)):
             reply.error(rounds.BAD_STATE)
             return
-        await self._dialogue.record(event)
-        run = Run(_narrowed(request, call), reply, reach, call, event, again)
+        asked = Run(_narrowed(request, call), reply, reach, call, event, again)
+        if state.afresh and any(answer.get("action") != "accept" for answer in answers.values()):
+            await self._record(asked)
+            self._record_end(asked, monotonic(), asked.failed(DECLINED))
+            return
+        run = asked if decision.effect == "allow" else await self._opened(asked, decision, state)
+        if run is None:
+            if parked is not None:
+                self.parking.drop(parked)
+            return
+        await self._record(run)
         if parked is not None:
             parked.answered(answers)
             await self._attend(run, parked)
-        elif state.afresh and any(answer.get("action") != "accept" for answer in answers.values()):
-            self._record_end(run, monotonic(), run.failed(DECLINED))
         else:
             await self._start(replace(run, call=_continued(call, state, answers)))
 
@@ -194,9 +224,8 @@ class Pipeline:
         if not reach.shows(call.target):
             self._refuse(request, reply, reach, unknown(_noun(request, call), call.shown_as))
             return
-        reason: Reason = "approval_pending" if event.effect == "ask" else "denied"
         before: Outcome = "unknown" if event.kind is Kind.RESUMED else "not_sent"
-        failure = Failure(reason, f"Policy does not allow this call: {event.reason}. {_why(event.call_id)}", before)
+        failure = Failure("denied", f"Policy does not allow this call: {event.reason}. {_why(event.call_id)}", before)
         fail(request, reply, failure, event.call_id)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from gateway.approved import Approved
 from gateway.errors import INVALID_PARAMS, METHOD_NOT_FOUND
 from gateway.types import Request
 from mcphub.core.keyring import KeyringError, keyring
@@ -46,6 +47,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     `until` is the end of its life in seconds since 1970. `parked`: the id of the worker where the call waits.
     Without, it is sent to `upstream_id` again with `theirs`, the upstream's own state (None when it gave none),
     or `afresh`, without any trace of the round; after what it `awaits` (`gateway.pages`), `asked_at` since 1970.
+    `approved`: by which approval the call is under way.
     """
 
     call_id: str
@@ -56,6 +58,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     afresh: bool = False
     awaits: str = ""
     asked_at: float = 0
+    approved: Approved | None = None
 
 
 def seal(state: State, request: Request) -> str:

@@ -9,6 +9,7 @@ import msgspec
 from audit.events import Event, Kind, PayloadMode, Result
 from gateway import relay, rewriting
 from gateway.along import NO_HEADERS, along
+from gateway.approved import Approved
 from gateway.calls import Call
 from gateway.errors import INVALID_PARAMS
 from gateway.failures import Failure, rpc_error, tool_result
@@ -34,7 +35,10 @@ Ended = dict[str, Any]
 
 
 class Run(msgspec.Struct, frozen=True, eq=False):
-    """A call that was allowed and recorded. `again` looks anew at what the client may reach, after a wait."""
+    """A call on its way. `again` looks anew at what the client may reach, after a wait.
+
+    `approved` says by which approval it is under way where no rule allows it.
+    """
 
     request: Request
     reply: Reply
@@ -42,6 +46,7 @@ class Run(msgspec.Struct, frozen=True, eq=False):
     call: Call
     intent: Event
     again: Again
+    approved: Approved | None = None
 
     def exchange(self, sink: Sink, params: dict[str, Any]) -> Exchange:
         """One request to the upstream, whose questions and notifications go to `sink`."""

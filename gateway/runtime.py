@@ -78,6 +78,7 @@ class Runtime:
         """End every connection and child, then write what the record still owes."""
         await self.core.news.lists.stop()
         await self.pipeline.parking.stop()
+        await self.pipeline.approving.stop()
         await self.edge_app.stop()
         await self.snapshots.stop()
         await self.workers.finish(FINISH_S)

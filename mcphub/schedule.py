@@ -14,5 +14,10 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "tell people to connect again": {"task": "upstreams.send_notices", "schedule": MINUTE_S},
     "count the tokens of new definitions": {"task": "upstreams.count_tokens", "schedule": MINUTE_S},
     "prune the record": {"task": "audit.prune", "schedule": HOUR_S},
+    "tell people of calls that wait for them": {
+        "task": "policies.approvals",
+        "schedule": SOON_S,
+        "options": {"expires": SOON_S},
+    },
     "replay drafts of policy": {"task": "policies.replays", "schedule": SOON_S, "options": {"expires": SOON_S}},
 }

@@ -1,5 +1,6 @@
-"""Admin pages of roles, grants, rules, replays and toolsets."""
+"""Admin pages of roles, grants, rules, replays, toolsets and approvals."""
 
+from policies.pages.approvals import ApprovalSettingsAdmin
 from policies.pages.grant import GrantAdmin
 from policies.pages.mapping import AttributeMappingAdmin
 from policies.pages.replay import ReplayAdmin
@@ -7,4 +8,12 @@ from policies.pages.role import RoleAdmin
 from policies.pages.rule import RuleAdmin
 from policies.pages.toolset import ToolsetAdmin
 
-__all__ = ["AttributeMappingAdmin", "GrantAdmin", "ReplayAdmin", "RoleAdmin", "RuleAdmin", "ToolsetAdmin"]
+__all__ = [
+    "ApprovalSettingsAdmin",
+    "AttributeMappingAdmin",
+    "GrantAdmin",
+    "ReplayAdmin",
+    "RoleAdmin",
+    "RuleAdmin",
+    "ToolsetAdmin",
+]

@@ -1,4 +1,4 @@
-"""REST: roles and attribute mappings; the rest of policy is in `api_rules`."""
+"""REST: roles and attribute mappings; the rest of policy is in `api_rules` and `api_approvals`."""
 
 from typing import Any, Final, Literal
 
@@ -11,12 +11,14 @@ from mcphub.accounts.rest import ApiFault, Caller, caller, org_of, unknown
 from mcphub.accounts.rest_shapes import Body, Name, Page, Paging, page
 from mcphub.accounts.roles import RIGHTS, Right
 from policies import mappings, roles
+from policies.api_approvals import router as approvals_router
 from policies.api_rules import router as rules_router
 from policies.mapping import PEOPLE
 from policies.models import AttributeMapping, Role
 
 router: Final = Router()
 router.add_router("", rules_router)
+router.add_router("", approvals_router)
 
 
 class RoleOut(Schema):

@@ -27,6 +27,7 @@ RIGHT_LABELS: Final[Mapping[Right, str]] = {
     Right.READ_AUDIT: "Read the audit of everybody",
     Right.MANAGE_UPSTREAMS: "Manage upstreams",
     Right.MANAGE_POLICY: "Manage roles, grants and rules",
+    Right.APPROVE: "Approve calls that a rule asks about",
     Right.MANAGE_MEMBERS: "Manage members and their roles",
     Right.MANAGE_KEYS: "Manage API keys",
     Right.MANAGE_ORG: "Manage the org itself",

@@ -11,9 +11,21 @@ from mcphub.accounts.roles import RIGHTS, Right, role_names
 from mcphub.accounts.versioned import Versioned
 from mcphub.core.ids import SLUG_PATTERN, new_uuid
 from policies import types
+from policies.approvals.models import ApprovalSettings, CallApproval
 from policies.mapping import MappingSpec
 from policies.validation import rule_problems
 from upstreams.models import KindChoice, RiskChoice, Upstream
+
+__all__ = [
+    "ApprovalSettings",
+    "AttributeMapping",
+    "CallApproval",
+    "Grant",
+    "Replay",
+    "Role",
+    "Rule",
+    "Toolset",
+]
 
 SLUG_WORDS = "2–32 lower-case letters, digits and inner hyphens."
 ROLE_NAME: RegexValidator = RegexValidator(rf"\A{SLUG_PATTERN}\Z", SLUG_WORDS, "role_name")

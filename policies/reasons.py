@@ -27,6 +27,7 @@ class Why(StrEnum):
 
 CHANGED_WITH: Final[Mapping[Why, Right]] = {
     **dict.fromkeys(Why, Right.MANAGE_POLICY),
+    Why.RULE_ASKS: Right.APPROVE,
     Why.ORG_DISABLED: Right.MANAGE_ORG,
     Why.UPSTREAM_DISABLED: Right.MANAGE_UPSTREAMS,
     Why.DEFINITION_DISABLED: Right.MANAGE_UPSTREAMS,

@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from policies.approvals.tending import tend
 from policies.replays import work
 
 
@@ -9,3 +10,9 @@ from policies.replays import work
 def replays() -> None:
     """Work on replays that people asked for; due every few seconds."""
     work()
+
+
+@shared_task(name="policies.approvals", ignore_result=True)
+def approvals() -> None:
+    """Tell those who approve what waits, and end what nobody answered; due every few seconds."""
+    tend()

@@ -219,12 +219,14 @@ class Membership(Versioned):
 class ApiKey(Versioned):
     """A key for machines: of a person (`user` set, roles follow the person unless pinned) or a service key.
 
-    `upstreams` and `tools` are lists of globs that narrow what the key reaches; empty does not narrow.
+    `upstreams` and `tools` are lists of globs that narrow what the key reaches; empty does not narrow. `made_by` is
+    the user who made it, None for a command.
     """
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="api_keys")
     user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys")
+    made_by = models.UUIDField(null=True, editable=False)
     name = models.CharField(max_length=80)
     public_id = models.CharField(max_length=24, unique=True, editable=False)
     digest = models.CharField(max_length=64, editable=False)

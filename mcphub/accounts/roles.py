@@ -15,6 +15,7 @@ class Right(StrEnum):
     READ_AUDIT = "read_audit"
     MANAGE_UPSTREAMS = "manage_upstreams"
     MANAGE_POLICY = "manage_policy"
+    APPROVE = "approve"
     MANAGE_MEMBERS = "manage_members"
     MANAGE_KEYS = "manage_keys"
     MANAGE_ORG = "manage_org"
@@ -28,7 +29,9 @@ MEMBER: Final = "member"
 RIGHTS: Final[Mapping[str, frozenset[Right]]] = MappingProxyType(
     {
         OWNER: frozenset(Right),
-        OPERATOR: frozenset({Right.VIEW_CONFIG, Right.READ_AUDIT, Right.MANAGE_UPSTREAMS, Right.MANAGE_POLICY}),
+        OPERATOR: frozenset(
+            {Right.VIEW_CONFIG, Right.READ_AUDIT, Right.MANAGE_UPSTREAMS, Right.MANAGE_POLICY, Right.APPROVE}
+        ),
         VIEWER: frozenset({Right.VIEW_CONFIG, Right.READ_AUDIT}),
         MEMBER: frozenset(),
     }

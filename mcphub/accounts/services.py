@@ -222,6 +222,7 @@ def create_key(
         tools=list(tools),
         application=application,
         expires_at=expires_at,
+        made_by=by.user_id,
     )
     acts.record(by, org, "api_key.create", name, after=acts.facts(row))
     return NewKey(row, minted.plain)
@@ -270,7 +271,7 @@ def rotate_key(key: ApiKey, grace: timedelta, *, by: Actor = COMMAND_LINE) -> Ne
     row.save(update_fields=["name", "expires_at", "revoked_at"])
     minted = tokens.mint()
     kept = {field: getattr(row, field) for field in ("roles", "upstreams", "tools", "application")}
-    made = _store_key(row.org, minted, name, user=row.user, expires_at=ends, **kept)
+    made = _store_key(row.org, minted, name, user=row.user, expires_at=ends, made_by=by.user_id, **kept)
     acts.record(by, row.org, "api_key.rotate", name, before=acts.facts(row), after=acts.facts(made))
     return NewKey(made, minted.plain)
 

@@ -37,6 +37,10 @@ class Limits:
     person_s: float = 600
     page_wait_s: float = 20
     parked: int = 1_000
+    approval_s: float = 3_600
+    approval_wait_s: float = 45
+    approval_bytes: int = 64 * 1024
+    approvals: int = 20
     keepalive_s: float = 15
     initialize_s: float = 30
     stop_grace_s: float = 2

@@ -4,7 +4,18 @@ from typing import Final
 
 from django import forms
 
+from policies.approvals.answering import TERMS
+
 KEY_CHARS: Final = 8_000
+
+
+class AnswerCall(forms.Form):
+    """What somebody says to a held call: for how many seconds it is approved (0: once), or that it is denied."""
+
+    DENY = "deny"
+
+    answer = forms.ChoiceField(choices=[*((str(seconds), words) for seconds, words in TERMS.items()), (DENY, "deny")])
+    note = forms.CharField(max_length=300, required=False)
 
 
 class PasteKey(forms.Form):

@@ -10,6 +10,7 @@ from mcphub.accounts import orgs, place
 from mcphub.accounts.admin_base import request_rights
 from mcphub.accounts.models import Org, User
 from mcphub.accounts.roles import Right
+from policies.approvals.selectors import waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ NAVIGATION: Final = (
     Entry("Home", "home"),
     Entry("Connections", "connections"),
     Entry("Applications", "applications"),
+    Entry("Approvals", "approvals", of_org=True, right=Right.APPROVE),
     Entry("Members", "members", of_org=True, right=Right.VIEW_CONFIG),
     Entry("Keys", "keys", of_org=True),
     Entry("Service keys", "service-keys", of_org=True, right=Right.MANAGE_KEYS),
@@ -34,11 +36,12 @@ NAVIGATION: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link as a page shows it."""
+    """A link as a page shows it; `count` is how much waits behind it."""
 
     label: str
     url: str
     current: bool
+    count: int = 0
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
@@ -63,5 +66,9 @@ def _links(request: HttpRequest, here: Org | None) -> list[Link]:
     shown = [
         item for item in NAVIGATION if not item.of_org or (here and (item.right is None or item.right in rights))
     ]
-    found = [(item.label, reverse(item.url_name, args=[here.slug] if item.of_org and here else [])) for item in shown]
-    return [Link(label, url, request.path == url) for label, url in found]
+    return [_link(request, item, here) for item in shown]
+
+
+def _link(request: HttpRequest, item: Entry, here: Org | None) -> Link:
+    url = reverse(item.url_name, args=[here.slug] if item.of_org and here else [])
+    return Link(item.label, url, request.path == url, waiting(here).count() if item.url_name == "approvals" else 0)

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from mcphub.dashboard import authorizing, connect, views
+from mcphub.dashboard import approvals, authorizing, connect, views
 from mcphub.dashboard.why import why
 
 urlpatterns = [
@@ -16,5 +16,9 @@ urlpatterns = [
     path("connect/<uuid:upstream_id>/", connect.upstream_page, name="connect-upstream"),
     path("connect/<uuid:upstream_id>/key/", connect.paste_key, name="connect-key"),
     path("connect/<uuid:upstream_id>/disconnect/", connect.disconnect, name="disconnect"),
+    path("org/<slug:org>/approvals/", approvals.inbox, name="approvals"),
+    path("approvals/<uuid:approval>/", approvals.held_call, name="approval"),
+    path("approvals/<uuid:approval>/answer/", approvals.answer, name="answer-approval"),
+    path("approvals/<uuid:approval>/revoke/", approvals.take_back, name="revoke-approval"),
     path("why/<str:call_id>/", why, name="why"),
 ]

@@ -40,6 +40,10 @@ class Browser:
         assert answer.status_code == httpx.codes.FOUND, _faults(answer.text)
         return answer.headers["location"]
 
+    def post(self, path: str, **fields: Any) -> httpx.Response:
+        """Send a form of the test's own making, as a page of the hub would."""
+        return self._post(path, fields)
+
     def _post(self, path: str, fields: dict[str, Any]) -> httpx.Response:
         token = self._http.cookies["mcphub_csrf"]
         return self._http.post(path, data=fields, headers={"X-CSRFToken": token, "Referer": str(self._http.base_url)})

@@ -114,7 +114,7 @@ class Approving:
             await self._dialogue.record(held)
         target = run.call.target
         page = Page(
-            link_of(answer.id),
+            link_of(run.request.principal.org.slug, answer.id),
             f"Somebody has to approve that {run.request.principal.label} calls {target.upstream}/{target.name}.",
             _awaited(answer.id),
         )

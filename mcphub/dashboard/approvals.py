@@ -3,15 +3,10 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
 
-from mcphub.accounts.admin_base import actor_of
-from mcphub.accounts.models import User
 from mcphub.accounts.place import Place, in_org
 from mcphub.accounts.roles import Right
 from mcphub.dashboard.forms import AnswerCall
@@ -37,75 +32,66 @@ def inbox(request: HttpRequest, place: Place) -> HttpResponse:
     return render(request, "approvals/inbox.html", context)
 
 
-@never_cache
-@require_GET
-@login_required
-def held_call(request: HttpRequest, approval: UUID) -> HttpResponse:
+@in_org(None, ("GET",))
+def held_call(request: HttpRequest, place: Place, approval: UUID) -> HttpResponse:
     """One held call: for those who approve with the form to answer, for its caller how it stands."""
-    row, approves = _seen(request, approval)
-    return _page(request, row, approves=approves)
+    return _page(request, place, _seen(place, approval))
 
 
-@never_cache
-@require_POST
-@login_required
-def answer(request: HttpRequest, approval: UUID) -> HttpResponse:
+@in_org(Right.APPROVE, ("POST",))
+def answer(request: HttpRequest, place: Place, approval: UUID) -> HttpResponse:
     """Approve or deny it. The second answer changes nothing and says so."""
-    row, approves = _seen(request, approval)
-    form = AnswerCall(request.POST)
-    if not approves:
-        raise Http404
+    row, form = _seen(place, approval), AnswerCall(request.POST)
     if not form.is_valid():
-        return _page(request, row, approves=True, status=400)
-    given, by = form.cleaned_data, actor_of(request)
+        return _page(request, place, row, status=400)
+    given = form.cleaned_data
     try:
         if given["answer"] == AnswerCall.DENY:
-            answering.deny(row, by=by, note=given["note"])
+            answering.deny(row, by=place.actor, note=given["note"])
             messages.success(request, f"Denied: {row}. Its client is told so.")
         else:
-            answering.approve(row, by=by, seconds=int(given["answer"]))
+            answering.approve(row, by=place.actor, seconds=int(given["answer"]))
             messages.success(request, f"Approved: {row}, {TERMS[int(given['answer'])]}.")
     except Refused as refused:
         messages.error(request, str(refused))
-    return _back(row)
+    return _back(place)
 
 
-@never_cache
-@require_POST
-@login_required
-def take_back(request: HttpRequest, approval: UUID) -> HttpResponse:
+@in_org(Right.APPROVE, ("POST",))
+def take_back(request: HttpRequest, place: Place, approval: UUID) -> HttpResponse:
     """End an approval that still holds."""
-    row, approves = _seen(request, approval)
-    if not approves:
-        raise Http404
+    row = _seen(place, approval)
     try:
-        answering.revoke(row, by=actor_of(request))
+        answering.revoke(row, by=place.actor)
         messages.success(request, f"Taken back: {row}.")
     except Refused as refused:
         messages.error(request, str(refused))
-    return _back(row)
+    return _back(place)
 
 
-def _page(request: HttpRequest, row: CallApproval, *, approves: bool, status: int = 200) -> HttpResponse:
-    (line,) = selectors.lines([row], actor_of(request))
-    partial = bool(request.headers.get("HX-Request"))
+def _page(request: HttpRequest, place: Place, row: CallApproval, status: int = 200) -> HttpResponse:
+    (line,) = selectors.lines([row], place.actor)
     context = {
-        "layout": "dashboard/partial.html" if partial else "base.html",
+        "layout": "dashboard/partial.html" if request.headers.get("HX-Request") else "base.html",
+        "place": place,
         "line": line,
-        "approves": approves,
-        "own": row.person == request.user.pk,
+        "approves": Right.APPROVE in place.rights,
+        "own": row.person == place.user.pk,
         "terms": TERMS,
     }
     return render(request, "approvals/call.html", context, status=status)
 
 
-def _seen(request: HttpRequest, approval: UUID) -> tuple[CallApproval, bool]:
-    assert isinstance(request.user, User)
-    found = selectors.seen_by(request.user, approval)
-    if found is None:
+def _seen(place: Place, approval: UUID) -> CallApproval:
+    """A held call of the org, for its caller and for those who approve. Raises `Http404`."""
+    rows = CallApproval.objects.for_org(place.org).select_related("org")
+    if Right.APPROVE not in place.rights:
+        rows = rows.filter(person=place.user.pk)
+    row = rows.filter(pk=approval).first()
+    if row is None:
         raise Http404
-    return found
+    return row
 
 
-def _back(row: CallApproval) -> HttpResponse:
-    return HttpResponseRedirect(reverse("approvals", args=[row.org.slug]))
+def _back(place: Place) -> HttpResponse:
+    return HttpResponseRedirect(reverse("approvals", args=[place.org.slug]))

@@ -17,8 +17,8 @@ urlpatterns = [
     path("connect/<uuid:upstream_id>/key/", connect.paste_key, name="connect-key"),
     path("connect/<uuid:upstream_id>/disconnect/", connect.disconnect, name="disconnect"),
     path("org/<slug:org>/approvals/", approvals.inbox, name="approvals"),
-    path("approvals/<uuid:approval>/", approvals.held_call, name="approval"),
-    path("approvals/<uuid:approval>/answer/", approvals.answer, name="answer-approval"),
-    path("approvals/<uuid:approval>/revoke/", approvals.take_back, name="revoke-approval"),
+    path("org/<slug:org>/approvals/<uuid:approval>/", approvals.held_call, name="approval"),
+    path("org/<slug:org>/approvals/<uuid:approval>/answer/", approvals.answer, name="answer-approval"),
+    path("org/<slug:org>/approvals/<uuid:approval>/revoke/", approvals.take_back, name="revoke-approval"),
     path("why/<str:call_id>/", why, name="why"),
 ]

@@ -12,9 +12,8 @@ from django.urls import reverse
 
 from mcphub.accounts.acts import Actor
 from mcphub.accounts.links import absolute
-from mcphub.accounts.models import Membership, User
+from mcphub.accounts.models import Membership
 from mcphub.accounts.roles import Right, rights_of
-from mcphub.accounts.selectors import rights_by_org
 from mcphub.core.clock import now
 from policies.approvals.answering import State, why_not
 from policies.approvals.models import CallApproval
@@ -71,9 +70,9 @@ class Line:
         return PILLS[State(self.state)]
 
 
-def link_of(id: str) -> str:
-    """The full URL of the page of a held call. It opens nothing by itself: the page wants a sign-in."""
-    return absolute(reverse("approval", args=[id]))
+def link_of(org: str, id: str) -> str:
+    """The full URL of the page of a held call in the org of this slug; it opens nothing without a sign-in."""
+    return absolute(reverse("approval", args=[org, id]))
 
 
 def waiting(org: Any) -> "QuerySet[CallApproval]":
@@ -104,16 +103,6 @@ def state_now(row: CallApproval, at: datetime | None = None) -> str:
     """The state of a row, also where nobody has written down yet that its time is over."""
     over = row.state in (State.WAITING, State.APPROVED) and row.ends_at <= (at or now())
     return State.EXPIRED if over else row.state
-
-
-def seen_by(user: User, id: UUID) -> tuple[CallApproval, bool] | None:
-    """A held call for its own caller and for those who approve there, with whether they do; None for all others."""
-    rights = rights_by_org(user)
-    row = CallApproval.objects.filter(pk=id, org_id__in=rights).select_related("org").first()
-    if row is None:
-        return None
-    approves = Right.APPROVE in rights[str(row.org_id)]
-    return (row, approves) if approves or row.person == user.pk else None
 
 
 def approvers(row: CallApproval) -> list[str]:

@@ -77,7 +77,7 @@ def _facts(row: CallApproval) -> dict[str, str]:
         "name": row.name,
         "risk": row.risk,
         "reason": row.reason,
-        "link": link_of(str(row.pk)),
+        "link": link_of(row.org.slug, str(row.pk)),
         "ends_at": row.ends_at.strftime("%Y-%m-%d %H:%M UTC"),
     }
 

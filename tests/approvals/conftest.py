@@ -83,7 +83,7 @@ class Place:
 
     def answer(self, id: str, email: str, answer: str, note: str = "") -> str:
         """Answer on the page, as a browser does; what the next page says."""
-        path = f"/approvals/{id}/"
+        path = f"/org/default/approvals/{id}/"
         with self.browser(email) as browser:
             to = browser.submit(path, f"answer-{id}", to=f"{path}answer/", answer=answer, note=note)
             return browser.get(to)

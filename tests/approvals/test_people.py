@@ -16,8 +16,12 @@ CHROMIUM = "/usr/bin/chromium"
 def test_the_link_shows_the_caller_how_it_stands_and_lets_only_approvers_answer(place: Place) -> None:
     asked = place.mark("link")
     id = id_of(page_of(asked))
-    path = f"/approvals/{id}/"
-    assert httpx.get(page_of(asked), trust_env=False).headers["location"].startswith("/sign-in/?next=/approvals/")
+    path = f"/org/default/approvals/{id}/"
+    assert (
+        httpx.get(page_of(asked), trust_env=False)
+        .headers["location"]
+        .startswith("/sign-in/?next=/org/default/approvals/")
+    )
     with place.browser(ALICE) as browser:
         page = browser.get(path)
         assert "Your call" in page
@@ -39,7 +43,7 @@ def test_the_second_answer_changes_nothing_and_says_so(place: Place) -> None:
     place.answer(id, OWNER, "deny", note="no")
     with place.browser(OTHER) as second:
         second.get("/")
-        assert second.post(f"/approvals/{id}/answer/", answer="0").status_code == httpx.codes.FOUND
+        assert second.post(f"/org/default/approvals/{id}/answer/", answer="0").status_code == httpx.codes.FOUND
         assert f"{OWNER} has answered already: denied." in second.get("/org/default/approvals/")
     assert place.api("GET", f"approvals/{id}").json()["state"] == "denied"
     again = place.api("POST", f"approvals/{id}/approve", OTHER, seconds=0)
@@ -52,8 +56,8 @@ def test_nobody_approves_their_own_call_unless_the_org_allows_it_and_then_only_i
     asked = place.mark("own", OTHER)
     id = id_of(page_of(asked))
     with place.browser(OTHER) as browser:
-        assert "somebody else has to approve it" in browser.get(f"/approvals/{id}/")
-        assert browser.post(f"/approvals/{id}/answer/", answer="0").status_code == httpx.codes.FOUND
+        assert "somebody else has to approve it" in browser.get(f"/org/default/approvals/{id}/")
+        assert browser.post(f"/org/default/approvals/{id}/answer/", answer="0").status_code == httpx.codes.FOUND
         assert "somebody else has to approve it" in browser.get("/org/default/approvals/")
     assert place.api("POST", f"approvals/{id}/approve", OTHER, seconds=0).status_code == 409
     assert place.api("PUT", "approval-settings", own_calls=True).is_success
@@ -106,7 +110,9 @@ def test_two_people_in_two_browsers(place: Place) -> None:
         url = page_of(asked)
         caller.goto(url)
         caller.get_by_text("waiting", exact=True).wait_for()
-        card = approver.locator("section.card", has=approver.locator(f"a[href='/approvals/{id_of(url)}/']")).first
+        card = approver.locator(
+            "section.card", has=approver.locator(f"a[href='/org/default/approvals/{id_of(url)}/']")
+        ).first
         card.wait_for(timeout=30_000)
         assert "U+202E RIGHT-TO-LEFT OVERRIDE" in card.inner_text()
         assert ALICE in card.inner_text()

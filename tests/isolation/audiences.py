@@ -56,6 +56,10 @@ URLS: Final[Mapping[str, Audience]] = {
     "org/<slug:org>/": INSIDE,
     "org/<slug:org>/delete/": HOLDERS[Right.MANAGE_ORG],
     "org/<slug:org>/leave/": MEMBERS,
+    "org/<slug:org>/approvals/": HOLDERS[Right.APPROVE],
+    "org/<slug:org>/approvals/<uuid:approval>/": HOLDERS[Right.APPROVE] | {"member"},
+    "org/<slug:org>/approvals/<uuid:approval>/answer/": HOLDERS[Right.APPROVE],
+    "org/<slug:org>/approvals/<uuid:approval>/revoke/": HOLDERS[Right.APPROVE],
     "org/<slug:org>/members/": HOLDERS[Right.VIEW_CONFIG],
     "org/<slug:org>/members/<uuid:member>/": HOLDERS[Right.MANAGE_MEMBERS],
     "org/<slug:org>/members/<uuid:member>/remove/": HOLDERS[Right.MANAGE_MEMBERS],
@@ -118,6 +122,11 @@ URLS: Final[Mapping[str, Audience]] = {
     "api/v1/orgs/<org>/rules/<name>": HOLDERS[Right.VIEW_CONFIG],
     "api/v1/orgs/<org>/grants": HOLDERS[Right.VIEW_CONFIG],
     "api/v1/orgs/<org>/grants/<role>/<upstream>": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/approvals": HOLDERS[Right.APPROVE],
+    "api/v1/orgs/<org>/approvals/<approval>": HOLDERS[Right.APPROVE],
+    "api/v1/orgs/<org>/approvals/<approval>/approve": NOBODY,  # without an answer
+    "api/v1/orgs/<org>/approvals/<approval>/deny": NOBODY,  # without an answer
+    "api/v1/orgs/<org>/approval-settings": HOLDERS[Right.VIEW_CONFIG],
     "api/v1/orgs/<org>/explain": NOBODY,  # without a call to explain
     "why/<str:call_id>/": NOBODY,  # without a call
     "admin/policies/rule/replay/": NOBODY,  # without a form that names an org
@@ -189,6 +198,7 @@ ADMIN: Final[Mapping[str, Pages]] = {
     "policies.attributemapping": rows_of(Right.MANAGE_MEMBERS),
     "policies.replay": Pages(HOLDERS[Right.READ_AUDIT], delete=HOLDERS[Right.MANAGE_POLICY]),
     "policies.toolset": rows_of(Right.MANAGE_POLICY),
+    "policies.approvalsettings": rows_of(Right.MANAGE_POLICY),
     "policies.role": rows_of(Right.MANAGE_POLICY),
     "policies.grant": rows_of(Right.MANAGE_POLICY),
     "policies.rule": rows_of(Right.MANAGE_POLICY),
@@ -213,6 +223,7 @@ PARAMETERS: Final[Mapping[str, tuple[Callable[[World], Any], str]]] = {
     "call_id": (lambda world: "0" * 32, "1" * 32),
     "roles/name": (lambda world: world.rows["policies.role"].name, "no-role"),
     "definition/object_id": (lambda world: world.rows["upstreams.definition"].pk, UNKNOWN),
+    "approval": (lambda world: world.held.pk, UNKNOWN),
     "approval_id": (lambda world: world.rows["gateway.approval"].pk, UNKNOWN),
     "device": (lambda world: world.device.pk, UNKNOWN),
     "token": (lambda world: "x" * 20, "y" * 20),

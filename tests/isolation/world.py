@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 from django.contrib.contenttypes.models import ContentType
@@ -15,7 +16,7 @@ from mcphub.accounts import invitations, services
 from mcphub.accounts.acts import COMMAND_LINE
 from mcphub.accounts.models import ApiKey, Device, Installation, Invitation, Issuer, Membership, Org, OrgQuota, User
 from mcphub.core.clock import now
-from policies.models import AttributeMapping, Grant, Replay, Role, Rule, Toolset
+from policies.models import ApprovalSettings, AttributeMapping, CallApproval, Grant, Replay, Role, Rule, Toolset
 from upstreams.catalogue import store_catalogue
 from upstreams.models import Definition, DefinitionVersion, Upstream
 
@@ -35,6 +36,7 @@ class World:
     key: ApiKey
     service_key: ApiKey
     device: Device
+    held: CallApproval
     content_type: str
     rows: Mapping[str, models.Model]
     foreign: "World | None" = field(default=None, repr=False)
@@ -80,6 +82,7 @@ def _parts(org: Org, people: Mapping[str, User | None]) -> dict[str, Any]:
         "key": services.create_key(org, f"laptop-{org.slug}", user=holder).row,
         "service_key": services.create_key(org, f"robot-{org.slug}", roles=["viewer"]).row,
         "device": Device.objects.create(user=holder, created_at=now(), seen_at=now()),
+        "held": _held(org, holder),
         "content_type": str(ContentType.objects.get_for_model(Org).pk),
         "rows": {label: make_row(org, other) for label, make_row in ROWS.items()},
     }
@@ -124,6 +127,25 @@ def _approval(org: Org, user: User) -> models.Model:
     )
 
 
+def _held(org: Org, user: User) -> CallApproval:
+    """A call of this person that waits for an answer."""
+    return CallApproval.objects.create(
+        org=org,
+        call_id=f"call-{org.slug}",
+        principal_id=f"user:{user.pk}",
+        principal=user.email,
+        person=user.pk,
+        method="tools/call",
+        kind="tool",
+        upstream=f"held-{org.slug}",
+        name="write",
+        risk="write",
+        digest="0" * 64,
+        asked_at=now(),
+        ends_at=now() + timedelta(hours=1),
+    )
+
+
 def _grant(org: Org, _: User) -> models.Model:
     role = Role.objects.create(org=org, name=f"granted-{org.slug}")
     return Grant.objects.create(org=org, role=role, upstream=_upstream(org, f"granted-{org.slug}"), access="all")
@@ -151,6 +173,7 @@ ROWS: Final[Mapping[str, Callable[[Org, User], models.Model]]] = {
     "policies.attributemapping": lambda org, _: AttributeMapping.objects.create(
         org=org, name=f"mapping-{org.slug}", claim="groups", values=["x"], roles=["member"]
     ),
+    "policies.approvalsettings": lambda org, _: ApprovalSettings.objects.create(org=org),
     "policies.replay": lambda org, _: Replay.objects.create(
         org=org, title=f"Replay {org.slug}", draft={}, asked_by="somebody"
     ),

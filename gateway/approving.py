@@ -109,9 +109,11 @@ class Approving:
             self._refuse(run, *(("approval_pending", FULL) if answer.said == "full" else ("too_large", TOO_LARGE)))
 
     async def _hold(self, run: Run, answer: Answer, state: State | None) -> None:
+        told = {"approval": answer.id}
         if answer.new:
-            held = replace(run.intent, kind=Kind.ASKED, details={"approval": answer.id})
-            await self._dialogue.record(held)
+            await self._dialogue.record(replace(run.intent, kind=Kind.ASKED, details=told))
+        elif state is None:
+            self._denials.add(replace(run.intent, kind=Kind.DENIED, reason="it waits for an approval", details=told))
         target = run.call.target
         page = Page(
             link_of(run.request.principal.org.slug, answer.id),

@@ -172,6 +172,8 @@ class Dialogue:
         until = int(time.time() + self.limits.person_s)
         state = structs.replace(state, until=until, approved=run.approved)
         run.reply.result(rounds.required(requests, rounds.seal(state, run.request)))
+        if run.intent.effect != "allow":
+            return  # a held call is on record as such
         asks = [request["method"] for request in requests.values()]
         asked = structs.replace(run.intent, kind=Kind.ASKED, at=epoch_us(), payload=b"", details={"asks": asks})
         self.audit.record_soon(asked)

@@ -15,6 +15,6 @@ class PoliciesConfig(AppConfig):
         hooks.role_rights.register(selectors.role_rights)
         hooks.roles_of_claims.register(selectors.roles_of_claims)
         hooks.on_org_created.register(service.make_builtin_roles)
-        for section in (declared.RoleSection(), declared.GrantSection(), declared.RuleSection()):
-            sections.register(section)
+        for section in declared.SECTIONS:
+            sections.register(section())
         sections.register_check("tests", cases.check_cases)

@@ -1,14 +1,16 @@
-"""Roles, grants and rules as parts of the configuration document."""
+"""Policy, and what else belongs to it, as parts of the configuration document."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 
+from mcphub.accounts.declared.orgs import IssuerSection
 from mcphub.accounts.declared.sections import BadPart, Section, Sources
 from mcphub.accounts.models import Org
 from mcphub.accounts.roles import RIGHTS
-from policies.models import Grant, Role, Rule
+from policies.mappings import apply_to_members
+from policies.models import ApprovalSettings, AttributeMapping, Grant, Role, Rule, Toolset
 from policies.selectors import BUILT_IN, held_by
 from upstreams.models import Upstream
 
@@ -81,3 +83,76 @@ class RuleSection(Section):
         if not isinstance(row.priority, int) or isinstance(row.priority, bool):
             raise ValidationError({"priority": "Write a whole number."})
         super().check(row)
+
+
+class ApprovalsSection(Section):
+    """One row: `approvals: {calls: {…}}`. Webhooks are entered where their new secret can be shown."""
+
+    name = "approvals"
+    model = ApprovalSettings
+    fields = ("own_calls",)
+
+    def key(self, row: Any) -> str:
+        return "calls"
+
+    def make(self, org: Org, key: str) -> ApprovalSettings:
+        if key != "calls":
+            raise BadPart("", "approval settings stand under “calls”")
+        return ApprovalSettings(org=org)
+
+    def is_kept(self, row: Any) -> bool:
+        return True
+
+    def is_said(self, row: Any) -> bool:
+        return False
+
+
+class ToolsetSection(Section):
+    name = "toolsets"
+    model = Toolset
+    fields = ("tools", "search", "enabled")
+
+    def key(self, row: Any) -> str:
+        return str(row.slug)
+
+    def make(self, org: Org, key: str) -> Toolset:
+        return Toolset(org=org, slug=key, name=key)
+
+    def known(self) -> Collection[str]:
+        return ("name", *self.fields)
+
+    def out(self, row: Any) -> dict[str, Any]:
+        named = {"name": row.name} if row.name != row.slug else {}
+        return {**named, **super().out(row)}
+
+    def take(self, row: Any, given: Mapping[str, Any], sources: Sources) -> None:
+        super().take(row, given, sources)
+        row.name = self._shaped("name", given.get("name", row.slug))
+
+
+class MappingSection(Section):
+    """After each change, what follows from the claims of everybody who signed in is worked out anew."""
+
+    name = "attribute_mappings"
+    model = AttributeMapping
+    fields = ("claim", "values", "roles", "sources", "enabled")
+
+    def save(self, row: Any) -> None:
+        super().save(row)
+        apply_to_members(row.org)
+
+    def remove(self, row: Any) -> None:
+        super().remove(row)
+        apply_to_members(row.org)
+
+
+SECTIONS: Final = (
+    RoleSection,
+    GrantSection,
+    RuleSection,
+    IssuerSection,
+    MappingSection,
+    ToolsetSection,
+    ApprovalsSection,
+)
+"""In the order in which they refer to one another."""

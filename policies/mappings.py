@@ -5,9 +5,9 @@ from typing import Any
 
 from django.db import transaction
 
-from mcphub.accounts import acts
 from mcphub.accounts.acts import Actor
 from mcphub.accounts.models import Membership, Org
+from mcphub.accounts.putting import put, remove
 from mcphub.accounts.roles import role_names
 from mcphub.accounts.social.entering import remap
 from mcphub.accounts.social.identity import readable_claims
@@ -17,26 +17,16 @@ from policies.models import AttributeMapping
 
 @transaction.atomic
 def put_mapping(org: Org, name: str, values: Mapping[str, Any], *, by: Actor) -> tuple[AttributeMapping, bool]:
-    """The mapping of this name, made or changed, and whether it is new. Raises Django's `ValidationError`."""
-    found = AttributeMapping.objects.for_org(org).select_for_update().filter(name=name).first()
-    row = found or AttributeMapping(org=org, name=name)
-    before = acts.facts(row) if found else {}
-    for field, value in values.items():
-        setattr(row, field, value)
-    row.full_clean(validate_unique=False)
-    old, new = acts.changed(before, acts.facts(row))
-    if old or new:
-        row.save()
-        acts.record(by, org, f"attributemapping.{'change' if found else 'create'}", name, old, new)
-        apply_to_members(org)
-    return row, found is None
+    """The mapping of this name, made or changed, and whether it is new. Raises `ValidationError`, `Refused`."""
+    row, made = put(AttributeMapping, org, values, by=by, called=name, name=name)
+    apply_to_members(org)
+    return row, made
 
 
 @transaction.atomic
 def delete_mapping(row: AttributeMapping, *, by: Actor) -> None:
-    """Its roles end for everybody who had them by it alone."""
-    acts.record(by, row.org, "attributemapping.delete", row.name, acts.facts(row))
-    row.delete()
+    """Its roles end for everybody who had them by it alone. Raises `Refused`."""
+    remove(row, row.org, by=by, called=row.name)
     apply_to_members(row.org)
 
 

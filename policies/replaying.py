@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
+from django.db.models import Q
 
 from audit import selectors as audit
 from audit.events import Kind as EventKind
@@ -191,8 +192,11 @@ def replay(
 
 
 def _pages(org_id: Any, days: int) -> Iterator[list[_Values]]:
-    kinds = (EventKind.INTENT, EventKind.DENIED, EventKind.ASKED)
-    events = audit.Query(org_id=str(org_id), since=now() - timedelta(days=days)).events().filter(kind__in=kinds)
+    held = Q(
+        kind=EventKind.ASKED, effect="ask"
+    )  # a client that was asked something in mid-call has its intent already
+    calls = Q(kind__in=(EventKind.INTENT, EventKind.DENIED)) | held
+    events = audit.Query(org_id=str(org_id), since=now() - timedelta(days=days)).events().filter(calls)
     return audit.columns(events, COLUMNS, PAGE)
 
 

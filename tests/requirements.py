@@ -194,6 +194,7 @@ DONE: Final = frozenset(
         "S9",
         "A2",
         "A7",
+        "O10",
         "O11",
         "X5",
         "X8",

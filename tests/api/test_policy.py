@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from audit.models import AuditEvent
-from mcphub.accounts.models import Org
-from policies.models import Grant, Rule
+from mcphub.accounts.declared.owned import own
+from mcphub.accounts.models import Issuer, Org
+from policies.models import AttributeMapping, Grant, Role, Rule
 from tests.api.conftest import Api, People
 from tests.policies.conftest import FILES, upstream
 from upstreams.services import store_catalogue
@@ -39,6 +40,32 @@ def test_rules_are_put_by_name(files: Any, by_key: ByKey) -> None:
     assert operator("GET", "/orgs/north/rules/no deletes")[0] == 404
     on_record = set(AuditEvent.objects.filter(kind="act").values_list("method", flat=True))
     assert on_record >= {"rule.create", "rule.change", "rule.delete"}
+
+
+@pytest.mark.requirement("X7")
+def test_what_belongs_to_a_file_is_changed_there(files: Any, org: Org, by_key: ByKey) -> None:
+    owner = by_key("owner")
+    bodies = {
+        "rules/no deletes": (RULE, {"effect": "ask"}),
+        "roles/triage": ({"rights": ["view_config"]}, {"rights": []}),
+        "attribute-mappings/engineers": (
+            {"claim": "groups", "values": ["engineering"], "roles": ["viewer"]},
+            {"claim": "groups", "values": ["*"], "roles": ["viewer"]},
+        ),
+        "issuers/ci": (
+            {"issuer": "https://ci.example.org", "audiences": ["hub"]},
+            {"issuer": "https://ci.example.org", "audiences": ["other"]},
+        ),
+        "grants/viewer/files": ({"access": "all"}, {"access": "none"}),
+    }
+    models = (Rule, Role, AttributeMapping, Issuer, Grant)
+    for (path, (first, second)), model in zip(bodies.items(), models, strict=True):
+        assert owner("PUT", f"/orgs/north/{path}", first)[0] == 201
+        own(org, model.objects.for_org(org).order_by("-pk").first(), path, path, "hub.yaml")
+        for method, body in (("PUT", second), ("DELETE", None)):
+            status, fault = owner(method, f"/orgs/north/{path}", body)
+            assert (status, fault["error"]["code"]) == (422, "refused"), path
+            assert "hub.yaml" in fault["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,10 @@ WHOLE: dict[str, Any] = {
     "definitions": {"github/tool/delete_repo": {"risk_override": "destructive"}},
     "grants": {"triage/github": {"access": "custom", "tools": {"tool": {"list_issues": True}}}},
     "rules": {"no-deletes": {"priority": 1, "effect": "deny", "risks": ["destructive"], "reason": "never"}},
+    "issuers": {"ci": {"issuer": "https://ci.example.org", "audiences": ["hub"], "roles": ["triage"]}},
+    "attribute_mappings": {"engineers": {"claim": "groups", "values": ["engineering"], "roles": ["triage"]}},
+    "toolsets": {"issues": {"name": "Issues only", "tools": ["github__*_issues"], "search": True}},
+    "approvals": {"calls": {"own_calls": True}},
     "tests": [
         {"tool": "github/delete_repo", "roles": ["triage"], "expect": "deny", "rule": "no-deletes"},
         {"tool": "github/list_issues", "roles": ["triage"], "risk": "read", "expect": "allow"},
@@ -110,6 +114,10 @@ def test_file_makes_the_org_what_it_says_and_again_changes_nothing(acme: Org, fo
         ("create", "definitions/github/tool/delete_repo"),
         ("create", "grants/triage/github"),
         ("create", "rules/no-deletes"),
+        ("create", "issuers/ci"),
+        ("create", "attribute_mappings/engineers"),
+        ("create", "toolsets/issues"),
+        ("create", "approvals/calls"),
     }
     row = Upstream.objects.get(slug="github")
     assert row.variables == {"REGION": "eu", "TOKEN": "canary-token"}
@@ -151,20 +159,34 @@ def test_what_the_file_leaves_out_goes_when_it_came_from_it_and_stays_when_peopl
 ) -> None:
     Rule.objects.create(org=acme, name="ours", effect="deny", priority=5, upstreams=["nothing"])
     run(write(folder, WHOLE))
-    smaller = without("definitions", "grants", "tests", "rules", upstreams={"local": WHOLE["upstreams"]["local"]})
+    local = {"local": WHOLE["upstreams"]["local"]}
+    smaller = without("definitions", "grants", "tests", "rules", "attribute_mappings", "toolsets", upstreams=local)
+    smaller["issuers"] = {"ci": {**WHOLE["issuers"]["ci"], "roles": []}}
     smaller["roles"] = {}
     gone = run(write(folder, smaller))["changes"]
-    assert {change["key"] for change in gone} == {"triage", "github", "triage/github", "no-deletes"}
-    assert {change["verb"] for change in gone} == {"delete"}
+    assert {change["key"] for change in gone if change["verb"] == "delete"} == {
+        *("triage", "github", "triage/github", "no-deletes", "engineers", "issues"),
+    }
+    assert [change["key"] for change in gone if change["verb"] != "delete"] == ["ci"]
     assert list(Rule.objects.values_list("name", flat=True)) == ["ours"]
     assert Role.objects.filter(builtin=True).count() == 4
+
+
+def test_a_mapping_of_the_file_holds_at_once_and_ends_with_its_line(acme: Org, folder: Path) -> None:
+    user = User.objects.create_user("ann@example.org")
+    member = services.add_member(acme, user, ["member"])
+    Membership.objects.filter(pk=member.pk).update(claims={"groups": ["engineering"]})
+    run(write(folder, WHOLE))
+    assert "triage" in Membership.objects.get(pk=member.pk).held_roles
+    run(write(folder, without("attribute_mappings", "tests")))
+    assert "triage" not in Membership.objects.get(pk=member.pk).held_roles
 
 
 def test_role_that_somebody_holds_is_not_removed(acme: Org, folder: Path) -> None:
     run(write(folder, WHOLE))
     user = User.objects.create_user("ann@example.org")
     services.add_member(acme, user, ["triage"])
-    said = refused(write(folder, without("roles", "grants", "tests")))
+    said = refused(write(folder, without("roles", "grants", "tests", "issuers", "attribute_mappings")))
     assert "held by 1 members" in said
     assert Role.objects.filter(name="triage").exists()
 

@@ -157,7 +157,7 @@ class _Run:
                 self.faults.append(Fault(f"orgs.{org.slug}.{section.name}.{one.key}", why))
             else:
                 self._note(org, section, one.key, "delete", section.facts(row), {})
-                row.delete()
+                section.remove(row)
         owned.disown(left)
 
     def _note(

@@ -1,10 +1,10 @@
-"""The org's own settings in the document: one row, `settings: {org: {…}}`."""
+"""The org's own settings in the document, one row (`settings: {org: {…}}`), and the issuers that it trusts."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from mcphub.accounts.declared.sections import BadPart, Section
-from mcphub.accounts.models import Org
+from mcphub.accounts.models import Issuer, Org
 
 ONLY = "org"
 
@@ -36,3 +36,9 @@ class OrgSection(Section):
     def take(self, row: Any, given: Any, sources: Any) -> None:
         super().take(row, {name: value for name, value in given.items() if name != "name"}, sources)
         row.name = self._shaped("name", given.get("name", row.slug))
+
+
+class IssuerSection(Section):
+    name = "issuers"
+    model = Issuer
+    fields = ("issuer", "audiences", "algorithms", "required", "roles", "advertised", "enabled")

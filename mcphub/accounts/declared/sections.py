@@ -107,6 +107,10 @@ class Section:
         """Store the row, and what hangs on it."""
         row.save()
 
+    def remove(self, row: Any) -> None:
+        """Take the row away, and what hangs on it."""
+        row.delete()
+
     def thing(self) -> str:
         """What the record calls such a row."""
         return str(self.model._meta.model_name)

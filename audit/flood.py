@@ -14,6 +14,9 @@ LIMIT: Final = 60
 MOST_PRINCIPALS: Final = 10_000
 
 
+_Who = tuple[str, int]
+
+
 class _Window(msgspec.Struct):
     ends: float
     seen: int = 0
@@ -22,7 +25,7 @@ class _Window(msgspec.Struct):
 
 
 class Denials:
-    """Passes the first `LIMIT` denials of a principal in a window to `record`, counts the rest.
+    """Passes the first `LIMIT` denials of a principal in a window (or as many as is said) on, counts the rest.
 
     The count is recorded (`details.denials`, `details.window_s`) by the first `sweep` after the window's end. Belongs
     to one thread.
@@ -31,12 +34,12 @@ class Denials:
     def __init__(self, record: Callable[[Event], None], now: Callable[[], float] = monotonic) -> None:
         self._record: Final = record
         self._now: Final = now
-        self._windows: Final[dict[str, _Window]] = {}
+        self._windows: Final[dict[_Who, _Window]] = {}
 
-    def add(self, event: Event) -> None:
-        """Take note of a denial."""
+    def add(self, event: Event, most: int = LIMIT) -> None:
+        """Take note of a denial; those with another limit have windows of their own."""
         now = self._now()
-        who = event.principal_id or event.source
+        who = (event.principal_id or event.source, most)
         window = self._windows.get(who)
         if window is None or now >= window.ends:
             self._close(who)
@@ -44,7 +47,7 @@ class Denials:
                 self._close(next(iter(self._windows)))
             window = self._windows[who] = _Window(ends=now + WINDOW_S)
         window.seen += 1
-        if window.seen <= LIMIT:
+        if window.seen <= most:
             self._record(event)
         else:
             window.held += 1
@@ -61,7 +64,7 @@ class Denials:
         for who in list(self._windows):
             self._close(who)
 
-    def _close(self, who: str) -> None:
+    def _close(self, who: _Who) -> None:
         window = self._windows.pop(who, None)
         if window is not None and window.last is not None:
             details = {"denials": window.held, "window_s": WINDOW_S}

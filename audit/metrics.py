@@ -14,6 +14,8 @@ from audit.events import Event, Kind
 
 MOST_TOOLS: Final = 2_000
 OTHER: Final = "other"
+RATE_LIMITED: Final = "gate:rate_limited"
+"""The `rule` of a call too many."""
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
@@ -26,6 +28,7 @@ RESULT_BYTES: Final = Counter("mcphub_result_bytes", "Bytes of the calls' result
 REFUSED: Final = Counter("mcphub_audit_refused", "Calls refused because their intent could not be stored.")
 DROPPED: Final = Counter("mcphub_audit_dropped", "Events that could not be stored and that nobody waited for.")
 ERRORS: Final = Counter("mcphub_errors", "JSON-RPC errors answered to clients.", ("code",))
+LIMITED: Final = Counter("mcphub_rate_limited", "Calls refused by a rate limit.", ("org", "upstream"))
 STRAYS: Final = Counter("mcphub_upstream_strays", "What upstreams said that belonged to nothing.", ("upstream",))
 
 EFFECTS: Final = {Kind.INTENT: "allow", Kind.DENIED: "deny", Kind.ASKED: "ask"}
@@ -41,7 +44,10 @@ def count(events: Iterable[Event]) -> None:
         if event.kind is Kind.OUTCOME:
             ended.append(event)
         elif (effect := EFFECTS.get(event.kind)) is not None:
-            decided[event.org, effect] += event.details.get("denials", 1)
+            times = event.details.get("denials", 1)
+            decided[event.org, effect] += times
+            if event.rule == RATE_LIMITED:
+                LIMITED.labels(event.org, event.upstream).inc(times)
     for (org, effect), times in decided.items():
         DECISIONS.labels(org, effect).inc(times)
     if ended:

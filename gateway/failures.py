@@ -1,6 +1,7 @@
 """How a call that does not end well is told: to a model in words, to programs as facts."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +14,7 @@ from upstreams.errors import Outcome, RpcError, UpstreamError
 class Failure:
     """How one call failed; `text` is a plain sentence that names no URL, header, stack or token.
 
-    `link` is a page of the hub that the person has to open, "" for none.
+    `link` is a page of the hub that the person has to open, "" for none; `retry_after` seconds to wait, 0 if unknown.
     """
 
     reason: Reason
@@ -21,12 +22,14 @@ class Failure:
     outcome: Outcome
     retryable: bool = False
     link: str = ""
+    retry_after: int = 0
 
     @classmethod
     def of(cls, error: UpstreamError) -> "Failure":
         """The failure that an upstream error amounts to."""
-        wait = f" Wait {error.retry_after:.0f} s." if error.retry_after else ""
-        return cls(error.reason, error.text + wait, error.outcome, error.retryable)  # type: ignore[arg-type]  # closed list
+        wait_s = math.ceil(error.retry_after or 0)
+        text = f"{error.text} Wait {wait_s} s." if wait_s else error.text
+        return cls(error.reason, text, error.outcome, error.retryable, retry_after=wait_s)  # type: ignore[arg-type]  # closed list
 
     def told(self, call_id: str) -> str:
         """What happened, whether it may have taken effect, what to do, and the call id."""
@@ -39,11 +42,17 @@ class Failure:
         )
         return " ".join(part for part in parts if part)
 
-    def facts(self, call_id: str) -> dict[str, str | bool]:
+    def facts(self, call_id: str) -> dict[str, str | bool | int]:
         """The machine-readable part, under `mcphub/error`."""
-        facts: dict[str, str | bool] = {"reason": self.reason, "retryable": self.retryable, "outcome": self.outcome}
+        facts: dict[str, str | bool | int] = {
+            "reason": self.reason,
+            "retryable": self.retryable,
+            "outcome": self.outcome,
+        }
         if self.link:
             facts["url"] = self.link
+        if self.retry_after:
+            facts["retry_after"] = self.retry_after
         return {**facts, "call_id": call_id} if call_id else facts
 
 

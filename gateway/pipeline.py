@@ -19,6 +19,7 @@ from gateway.failures import Failure, unknown
 from gateway.handing import Handing
 from gateway.pages import Pages
 from gateway.parked import ParkedCall, Parking, Taken
+from gateway.rates import Over, RateLimiter
 from gateway.readers import READERS
 from gateway.rounds import State
 from gateway.router import Reach
@@ -28,6 +29,7 @@ from mcphub.accounts.links import absolute
 from mcphub.core.clock import epoch_us, monotonic
 from mcphub.core.limits import Limits
 from mcphub.core.workers import AnswerLost, NotTaken
+from policies.engine import rate_limited
 from policies.types import Decision
 from upstreams.connections import Connections
 from upstreams.errors import NeedsConnection, NeedsScope, Outcome, ProtocolFault, RpcError, UpstreamError
@@ -42,8 +44,15 @@ class Pipeline:
     """Bound to this process's connections and its audit writer."""
 
     def __init__(
-        self, connections: Connections, audit: Writer, denials: Denials, limits: Limits, handing: Handing
+        self,
+        connections: Connections,
+        audit: Writer,
+        denials: Denials,
+        limits: Limits,
+        handing: Handing,
+        rates: RateLimiter,
     ) -> None:
+        self.rates: Final = rates
         self._connections = connections
         self._audit = audit
         self.denials: Final = denials
@@ -59,9 +68,11 @@ class Pipeline:
         try:
             await self._judge(request, reply, reach, again)
         except Anew:
-            await self._judge(request, reply, await again(request), again)
+            await self._judge(request, reply, await again(request), again, counted=True)
 
-    async def _judge(self, request: Request, reply: Reply, reach: Reach, again: Again) -> None:
+    async def _judge(
+        self, request: Request, reply: Reply, reach: Reach, again: Again, *, counted: bool = False
+    ) -> None:
         early = None
         if rounds.STATE in request.params or rounds.RESPONSES in request.params:
             if request.era == "modern" and rounds.STATE in request.params:
@@ -73,6 +84,9 @@ class Pipeline:
             call = READERS[request.method](request.params, reach)
         except Refused as refused:
             self._refuse(request, reply, reach, refused.error)
+            return
+        if reach.snapshot.rates and not counted and (over := await self.rates.over(call, reach)) is not None:
+            self._slow_down(request, reply, call, over)
             return
         decision = decision_on(call, reach)
         asked = Run(_narrowed(request, call), reply, reach, call, intent_of(request, call, decision), again)
@@ -217,6 +231,14 @@ class Pipeline:
             fail(request, reply, failure, "")
         else:
             reply.error(error)
+
+    def _slow_down(self, request: Request, reply: Reply, call: Call, over: Over) -> None:
+        """Say no for now; of a flood of these, one row a minute is on record."""
+        told = over.spec.told(over.wait_s)
+        event = intent_of(request, call, rate_limited(told))
+        self.denials.add(replace(event, kind=Kind.DENIED), most=1)
+        failure = Failure("rate_limited", told, "not_sent", retryable=True, retry_after=over.wait_s)
+        fail(request, reply, failure, event.call_id)
 
     def _deny(self, request: Request, reply: Reply, reach: Reach, call: Call, event: Event) -> None:
         """Say no: as the tool's result where the tool may be seen, else as if it did not exist (F52)."""

@@ -18,6 +18,7 @@ from gateway.external.prover import ExternalProver
 from gateway.handing import Handing
 from gateway.neighbours import Neighbours
 from gateway.pipeline import Pipeline
+from gateway.rates import RateLimiter
 from gateway.snapshot import Snapshots
 from mcphub.core import aio
 from mcphub.core.env import is_scaled
@@ -47,7 +48,10 @@ class Runtime:
         self.snapshots: Final = Snapshots(self.connections.vault)
         self.denials: Final = Denials(writer().record_soon)
         handing = Handing(self.workers)
-        self.pipeline: Final = Pipeline(self.connections, writer(), self.denials, settings.HUB.limits, handing)
+        self.rates: Final = RateLimiter("" if self.workers.alone else settings.HUB.redis_url)
+        self.pipeline: Final = Pipeline(
+            self.connections, writer(), self.denials, settings.HUB.limits, handing, self.rates
+        )
         provers = (TokenProver(self.snapshots), ServiceTokenProver(self.snapshots), ExternalProver(self.snapshots))
         self.core: Final = Core(self.snapshots, self.connections, self.pipeline, provers)
         config = EdgeConfig.of(settings.HUB, settings.START.script_name)
@@ -84,6 +88,7 @@ class Runtime:
         await self.workers.finish(FINISH_S)
         await self.connections.stop()
         await self.workers.stop()
+        await self.rates.stop()
         if self._sweeper is not None:
             await aio.cancel(self._sweeper)
         self.denials.close()

@@ -28,7 +28,8 @@ from policies import service as policies
 from policies.engine import RuleSet
 from policies.facts import principal_facts
 from policies.mapping import MappingSpec
-from policies.selectors import mappings, toolsets
+from policies.rates import NO_RATES, Rates
+from policies.selectors import mappings, rate_limits, toolsets
 from policies.types import Kind, ToolsetSpec
 from upstreams import selectors as upstreams
 from upstreams.credentials.selectors import CredentialFacts, facts_of_org, listed_holders
@@ -63,6 +64,7 @@ class OrgSnapshot:
     forwardable: Mapping[bytes, str] = field(default_factory=dict)
     issuers: tuple[IssuerSpec, ...] = ()
     mappings: tuple[MappingSpec, ...] = ()
+    rates: Rates = NO_RATES
     views: dict[Any, View] = field(default_factory=dict)
     subsets: dict[Any, Any] = field(default_factory=dict)
     facts: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
@@ -95,6 +97,7 @@ def load(org: OrgRef, version: int, live: LiveTable) -> OrgSnapshot:
         off_templates=_off_templates(records),
         issuers=accounts.issuer_specs(org.id),
         mappings=tuple(mappings(org.id)),
+        rates=Rates(rate_limits(org.id)),
         forwardable={name.encode(): name for spec in specs for name in spec.forward_headers},
     )
 

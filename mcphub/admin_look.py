@@ -25,6 +25,7 @@ NAVIGATION: Final = (
             "policies.Role": "badge",
             "policies.Replay": "manage_history",
             "policies.Toolset": "category",
+            "policies.RateLimit": "speed",
             "policies.ApprovalSettings": "how_to_reg",
         },
     ),

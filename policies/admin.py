@@ -1,8 +1,9 @@
-"""Admin pages of roles, grants, rules, replays, toolsets and approvals."""
+"""Admin pages of roles, grants, rules, rate limits, replays, toolsets and approvals."""
 
 from policies.pages.approvals import ApprovalSettingsAdmin
 from policies.pages.grant import GrantAdmin
 from policies.pages.mapping import AttributeMappingAdmin
+from policies.pages.rate import RateLimitAdmin
 from policies.pages.replay import ReplayAdmin
 from policies.pages.role import RoleAdmin
 from policies.pages.rule import RuleAdmin
@@ -12,6 +13,7 @@ __all__ = [
     "ApprovalSettingsAdmin",
     "AttributeMappingAdmin",
     "GrantAdmin",
+    "RateLimitAdmin",
     "ReplayAdmin",
     "RoleAdmin",
     "RuleAdmin",

@@ -1,4 +1,4 @@
-"""REST: roles and attribute mappings; the rest of policy is in `api_rules` and `api_approvals`."""
+"""REST: roles and attribute mappings; the rest of policy is in `api_rules`, `api_rates` and `api_approvals`."""
 
 from typing import Any, Final, Literal
 
@@ -12,6 +12,7 @@ from mcphub.accounts.rest_shapes import Body, Name, Page, Paging, page
 from mcphub.accounts.roles import RIGHTS, Right
 from policies import mappings, roles
 from policies.api_approvals import router as approvals_router
+from policies.api_rates import router as rates_router
 from policies.api_rules import router as rules_router
 from policies.mapping import PEOPLE
 from policies.models import AttributeMapping, Role
@@ -19,6 +20,7 @@ from policies.models import AttributeMapping, Role
 router: Final = Router()
 router.add_router("", rules_router)
 router.add_router("", approvals_router)
+router.add_router("", rates_router)
 
 
 class RoleOut(Schema):

@@ -10,7 +10,7 @@ from mcphub.accounts.declared.sections import BadPart, Section, Sources
 from mcphub.accounts.models import Org
 from mcphub.accounts.roles import RIGHTS
 from policies.mappings import apply_to_members
-from policies.models import ApprovalSettings, AttributeMapping, Grant, Role, Rule, Toolset
+from policies.models import ApprovalSettings, AttributeMapping, Grant, RateLimit, Role, Rule, Toolset
 from policies.selectors import BUILT_IN, held_by
 from upstreams.models import Upstream
 
@@ -85,6 +85,18 @@ class RuleSection(Section):
         super().check(row)
 
 
+class RateLimitSection(Section):
+    name = "rate_limits"
+    model = RateLimit
+    fields = ("per", "calls", "seconds", "roles", "upstreams", "tools", "enabled")
+
+    def check(self, row: Any) -> None:
+        for name in ("calls", "seconds"):
+            if not isinstance(getattr(row, name), int) or isinstance(getattr(row, name), bool):
+                raise BadPart(name, "must be a whole number")
+        super().check(row)
+
+
 class ApprovalsSection(Section):
     """One row: `approvals: {calls: {…}}`. Webhooks are entered where their new secret can be shown."""
 
@@ -153,6 +165,7 @@ SECTIONS: Final = (
     IssuerSection,
     MappingSection,
     ToolsetSection,
+    RateLimitSection,
     ApprovalsSection,
 )
 """In the order in which they refer to one another."""

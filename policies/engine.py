@@ -167,6 +167,7 @@ class Gate(StrEnum):
     DEFINITION_DISABLED = "definition_disabled"
     HELD = "held"
     OUT_OF_SCOPE = "out_of_scope"
+    RATE_LIMITED = "rate_limited"
     SET_BY_OPERATOR = "set_by_operator"
 
 
@@ -176,6 +177,7 @@ GATE_REASONS: Final = {
     Gate.DEFINITION_DISABLED: "an operator switched this off",
     Gate.HELD: "its definition changed and waits for approval",
     Gate.OUT_OF_SCOPE: "the key is not scoped to this",
+    Gate.RATE_LIMITED: "there were too many calls",
     Gate.SET_BY_OPERATOR: "an argument is set by an operator",
 }
 
@@ -197,6 +199,11 @@ def gate(target: Target, scope: KeyScope, switches: Switches = OPEN) -> Decision
     """The denial of the first closed gate, with rule `gate:<name>`; None when all are open."""
     closed = _closed(target, scope, switches)
     return None if closed is None else Decision("deny", f"gate:{closed}", GATE_REASONS[closed])
+
+
+def rate_limited(told: str) -> Decision:
+    """The denial of a call too many."""
+    return Decision("deny", f"gate:{Gate.RATE_LIMITED}", told)
 
 
 def set_by_operator(argument: str) -> Decision:

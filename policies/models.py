@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, cast
 
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
 from mcphub.accounts.models import Org
@@ -13,6 +13,7 @@ from mcphub.core.ids import SLUG_PATTERN, new_uuid
 from policies import types
 from policies.approvals.models import ApprovalSettings, CallApproval
 from policies.mapping import MappingSpec
+from policies.rates import Per, RateSpec
 from policies.validation import rule_problems
 from upstreams.models import KindChoice, RiskChoice, Upstream
 
@@ -21,6 +22,7 @@ __all__ = [
     "AttributeMapping",
     "CallApproval",
     "Grant",
+    "RateLimit",
     "Replay",
     "Role",
     "Rule",
@@ -230,6 +232,59 @@ class Rule(Versioned):
             condition=self.condition,
             reason=self.reason,
             enabled=self.enabled,
+        )
+
+
+class RateLimit(Versioned):
+    """At most `calls` in any `seconds`, for each principal, upstream or tool by itself, or for the whole org.
+
+    Lists hold globs (`*`, `?`); an empty one means any. `tools` are original names, and URIs of resources.
+    """
+
+    class PerChoice(models.TextChoices):
+        PRINCIPAL = "principal", "each principal"
+        ORG = "org", "the whole org"
+        UPSTREAM = "upstream", "each upstream"
+        TOOL = "tool", "each tool"
+
+    LISTS: ClassVar[tuple[str, ...]] = ("roles", "upstreams", "tools")
+    MOST_CALLS: ClassVar[int] = 10_000
+    LONGEST_S: ClassVar[int] = 86_400
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="rate_limits")
+    name = models.CharField(max_length=80)
+    per = models.CharField("counted for", max_length=9, choices=PerChoice, default=PerChoice.PRINCIPAL)
+    calls = models.PositiveIntegerField(validators=[MinValueValidator(1), MaxValueValidator(MOST_CALLS)])
+    seconds = models.PositiveIntegerField(default=60, validators=[MinValueValidator(1), MaxValueValidator(LONGEST_S)])
+    roles = models.JSONField(default=list, blank=True)
+    upstreams = models.JSONField(default=list, blank=True)
+    tools = models.JSONField(default=list, blank=True)
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (models.UniqueConstraint(fields=("org", "name"), name="one_rate_limit_per_name"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        for name in self.LISTS:
+            value = getattr(self, name)
+            if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+                raise ValidationError({name: "Write a list of texts."})
+
+    def spec(self) -> RateSpec:
+        return RateSpec(
+            id=str(self.pk),
+            name=self.name,
+            per=cast(Per, self.per),
+            calls=self.calls,
+            seconds=self.seconds,
+            roles=tuple(self.roles),
+            upstreams=tuple(self.upstreams),
+            tools=tuple(self.tools),
         )
 
 

@@ -22,6 +22,7 @@ class Why(StrEnum):
     DEFINITION_DISABLED = "definition_disabled"
     HELD = "held"
     OUT_OF_SCOPE = "out_of_scope"
+    RATE_LIMITED = "rate_limited"
     SET_BY_OPERATOR = "set_by_operator"
 
 
@@ -49,5 +50,6 @@ NEEDED: Final[Mapping[Why, str]] = {
     Why.DEFINITION_DISABLED: "It is switched on at its upstream.",
     Why.HELD: "Somebody approves its changed definition.",
     Why.OUT_OF_SCOPE: "A key with a wider scope.",
+    Why.RATE_LIMITED: "Waiting; or the limit is raised.",
     Why.SET_BY_OPERATOR: "The argument is left out; or it is no longer set.",
 }

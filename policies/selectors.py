@@ -10,7 +10,8 @@ from mcphub.accounts.roles import role_names as known_roles
 from policies import types
 from policies.globs import Globs
 from policies.mapping import MappingSpec, mapped
-from policies.models import AttributeMapping, Grant, Role, Rule, Toolset
+from policies.models import AttributeMapping, Grant, RateLimit, Role, Rule, Toolset
+from policies.rates import RateSpec
 from upstreams.models import Definition
 
 URI_RISK: Final = types.Risk.READ
@@ -37,6 +38,11 @@ def grants(org_id: Any) -> list[types.Grant]:
 def rules(org_id: Any) -> list[types.Rule]:
     """All rules of the org, switched-off ones too."""
     return [row.spec() for row in Rule.objects.for_org(org_id)]
+
+
+def rate_limits(org_id: Any) -> list[RateSpec]:
+    """The org's rate limits that are switched on."""
+    return [row.spec() for row in RateLimit.objects.for_org(org_id).filter(enabled=True)]
 
 
 def toolsets(org_id: Any) -> list[types.ToolsetSpec]:

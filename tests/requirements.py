@@ -196,6 +196,7 @@ DONE: Final = frozenset(
         "A7",
         "O10",
         "O11",
+        "O12",
         "X5",
         "X8",
         "X13",

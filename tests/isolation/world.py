@@ -16,7 +16,17 @@ from mcphub.accounts import invitations, services
 from mcphub.accounts.acts import COMMAND_LINE
 from mcphub.accounts.models import ApiKey, Device, Installation, Invitation, Issuer, Membership, Org, OrgQuota, User
 from mcphub.core.clock import now
-from policies.models import ApprovalSettings, AttributeMapping, CallApproval, Grant, Replay, Role, Rule, Toolset
+from policies.models import (
+    ApprovalSettings,
+    AttributeMapping,
+    CallApproval,
+    Grant,
+    RateLimit,
+    Replay,
+    Role,
+    Rule,
+    Toolset,
+)
 from upstreams.catalogue import store_catalogue
 from upstreams.models import Definition, DefinitionVersion, Upstream
 
@@ -174,6 +184,7 @@ ROWS: Final[Mapping[str, Callable[[Org, User], models.Model]]] = {
         org=org, name=f"mapping-{org.slug}", claim="groups", values=["x"], roles=["member"]
     ),
     "policies.approvalsettings": lambda org, _: ApprovalSettings.objects.create(org=org),
+    "policies.ratelimit": lambda org, _: RateLimit.objects.create(org=org, name=f"limit-{org.slug}", calls=9),
     "policies.replay": lambda org, _: Replay.objects.create(
         org=org, title=f"Replay {org.slug}", draft={}, asked_by="somebody"
     ),

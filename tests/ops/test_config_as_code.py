@@ -62,6 +62,7 @@ WHOLE: dict[str, Any] = {
     "issuers": {"ci": {"issuer": "https://ci.example.org", "audiences": ["hub"], "roles": ["triage"]}},
     "attribute_mappings": {"engineers": {"claim": "groups", "values": ["engineering"], "roles": ["triage"]}},
     "toolsets": {"issues": {"name": "Issues only", "tools": ["github__*_issues"], "search": True}},
+    "rate_limits": {"slowly": {"per": "tool", "calls": 100, "upstreams": ["github"]}},
     "approvals": {"calls": {"own_calls": True}},
     "tests": [
         {"tool": "github/delete_repo", "roles": ["triage"], "expect": "deny", "rule": "no-deletes"},
@@ -118,6 +119,7 @@ def test_file_makes_the_org_what_it_says_and_again_changes_nothing(acme: Org, fo
         ("create", "attribute_mappings/engineers"),
         ("create", "toolsets/issues"),
         ("create", "approvals/calls"),
+        ("create", "rate_limits/slowly"),
     }
     row = Upstream.objects.get(slug="github")
     assert row.variables == {"REGION": "eu", "TOKEN": "canary-token"}
@@ -160,12 +162,14 @@ def test_what_the_file_leaves_out_goes_when_it_came_from_it_and_stays_when_peopl
     Rule.objects.create(org=acme, name="ours", effect="deny", priority=5, upstreams=["nothing"])
     run(write(folder, WHOLE))
     local = {"local": WHOLE["upstreams"]["local"]}
-    smaller = without("definitions", "grants", "tests", "rules", "attribute_mappings", "toolsets", upstreams=local)
+    smaller = without(
+        "definitions", "grants", "tests", "rules", "attribute_mappings", "toolsets", "rate_limits", upstreams=local
+    )
     smaller["issuers"] = {"ci": {**WHOLE["issuers"]["ci"], "roles": []}}
     smaller["roles"] = {}
     gone = run(write(folder, smaller))["changes"]
     assert {change["key"] for change in gone if change["verb"] == "delete"} == {
-        *("triage", "github", "triage/github", "no-deletes", "engineers", "issues"),
+        *("triage", "github", "triage/github", "no-deletes", "engineers", "issues", "slowly"),
     }
     assert [change["key"] for change in gone if change["verb"] != "delete"] == ["ci"]
     assert list(Rule.objects.values_list("name", flat=True)) == ["ours"]

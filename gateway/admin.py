@@ -12,8 +12,9 @@ from unfold.admin import ModelAdmin
 from gateway.authserver import approvals, redirects
 from gateway.authserver.models import Approval
 from mcphub.accounts import acts
-from mcphub.accounts.admin_base import OrgScopedAdmin, actor_of, orgs_allowing, pill
+from mcphub.accounts.admin_base import OrgScopedAdmin, pill
 from mcphub.accounts.roles import Right
+from mcphub.accounts.visitor import actor_of, orgs_allowing
 
 for _model in (
     oauth.AccessToken,

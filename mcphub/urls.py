@@ -5,6 +5,8 @@ from django.urls import include, path, re_path
 
 from mcphub.api import api, nothing_there
 
+admin.autodiscover()  # with the URLs, so that commands do not load pages
+
 urlpatterns = [
     path("api/v1/", api.urls),
     re_path("^api/", nothing_there),

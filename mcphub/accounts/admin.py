@@ -11,13 +11,14 @@ from django.utils.html import format_html
 from social_django.models import Association, Nonce, UserSocialAuth
 
 from mcphub.accounts import admin_orgs, links, services
-from mcphub.accounts.admin_base import OrgScopedAdmin, actor_of, pill, request_rights
+from mcphub.accounts.admin_base import OrgScopedAdmin, pill
 from mcphub.accounts.admin_forms import PERSONAL, KeyForm, MemberForm, OrgForm, PersonForm, RolesForm
 from mcphub.accounts.issuer_admin import IssuerAdmin
 from mcphub.accounts.models import ApiKey, Membership, Org, User
 from mcphub.accounts.roles import Right, givable_roles, role_names
 from mcphub.accounts.services import NewKey
 from mcphub.accounts.sign_in import password_offered
+from mcphub.accounts.visitor import actor_of, request_rights
 from mcphub.core.clock import now
 
 __all__ = ["ApiKeyAdmin", "MembershipAdmin", "OrgAdmin", "UserAdmin", "admin_orgs"]

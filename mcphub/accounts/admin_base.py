@@ -24,16 +24,13 @@ from unfold.admin import ModelAdmin, StackedInline, TabularInline
 from unfold.decorators import display as unfold_display
 
 from mcphub.accounts import acts
-from mcphub.accounts.acts import Actor
 from mcphub.accounts.declared.owned import file_of, refuse_owned
 from mcphub.accounts.models import Membership, Org, User
 from mcphub.accounts.roles import Right
-from mcphub.accounts.selectors import rights_by_org
 from mcphub.accounts.services import Refused
+from mcphub.accounts.visitor import actor_of, orgs_allowing
 from mcphub.core.fields import encrypted_fields, org_id_of
-from mcphub.core.peer import source_of
 
-Rights = dict[str, frozenset[Right]]
 Column = TypeVar("Column", bound=Callable[..., object])
 
 
@@ -41,34 +38,6 @@ def pill(description: str, colours: Mapping[str, str]) -> Callable[[Column], Col
     """Show a column's text as a coloured label: text → `success`, `info`, `warning` or `danger`."""
     made: Callable[[Column], Column] = unfold_display(description=description, label=dict(colours))
     return made
-
-
-def request_rights(request: HttpRequest) -> Rights:
-    """The signed-in person's rights by org id, read once a request."""
-    held: Rights | None = getattr(request, "_rights_by_org", None)
-    if held is None:
-        held = rights_by_org(request.user) if isinstance(request.user, User) else {}
-        request._rights_by_org = held  # type: ignore[attr-defined]  # a memo on Django's request
-    return held
-
-
-def orgs_allowing(request: HttpRequest, right: Right) -> frozenset[str]:
-    """Ids of the orgs where the signed-in person holds `right`."""
-    return frozenset(org_id for org_id, held in request_rights(request).items() if right in held)
-
-
-def orgs_with_record(request: HttpRequest) -> dict[str, str]:
-    """Orgs whose audit the signed-in person may read, slug by id; with "" for the installation's own acts."""
-    orgs = Org.objects.filter(pk__in=orgs_allowing(request, Right.READ_AUDIT))
-    found = {str(pk): slug for pk, slug in orgs.values_list("pk", "slug")}
-    return {**found, "": ""} if getattr(request.user, "is_superuser", False) else found
-
-
-def actor_of(request: HttpRequest) -> Actor:
-    """Who acts in this request, for the record."""
-    if not isinstance(request.user, User):
-        raise PermissionDenied
-    return acts.person(request.user, source_of(request))
 
 
 def org_path_of(model: type[models.Model]) -> str | None:

@@ -8,9 +8,10 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from mcphub.accounts import invitations, services
-from mcphub.accounts.admin_base import OrgScopedAdmin, actor_of, pill, request_rights
+from mcphub.accounts.admin_base import OrgScopedAdmin, pill
 from mcphub.accounts.models import Installation, Invitation, OrgQuota
 from mcphub.accounts.roles import Right, givable_roles
+from mcphub.accounts.visitor import actor_of, request_rights
 from mcphub.core.clock import now
 
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
-from mcphub.accounts.admin_base import request_rights
+from mcphub.accounts.visitor import request_rights
 
 
 class HubAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold ships no types

@@ -4,7 +4,7 @@ from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import m2m_changed
 
 
-class HubAdminConfig(admin_apps.AdminConfig):
+class HubAdminConfig(admin_apps.SimpleAdminConfig):
     default = False
     default_site = "mcphub.accounts.admin_site.HubAdminSite"
 
@@ -19,9 +19,9 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from audit import access
         from mcphub.accounts import devices, keyuse
-        from mcphub.accounts.admin_base import orgs_with_record
         from mcphub.accounts.declared import orgs, sections
         from mcphub.accounts.versioned import many_to_many_changed
+        from mcphub.accounts.visitor import orgs_with_record
         from mcphub.core import rotation
 
         access.register(orgs_with_record)

@@ -4,9 +4,10 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from mcphub.accounts.admin_base import OrgScopedAdmin, request_rights
+from mcphub.accounts.admin_base import OrgScopedAdmin
 from mcphub.accounts.admin_forms import RolesForm
 from mcphub.accounts.roles import Right, givable_roles
+from mcphub.accounts.visitor import request_rights
 
 
 class GivingForm(RolesForm):

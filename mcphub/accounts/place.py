@@ -12,9 +12,9 @@ from django.views.decorators.http import require_http_methods
 
 from mcphub.accounts import acts
 from mcphub.accounts.acts import Actor
-from mcphub.accounts.admin_base import request_rights
 from mcphub.accounts.models import Membership, Org, User
 from mcphub.accounts.roles import Right
+from mcphub.accounts.visitor import request_rights
 from mcphub.core.peer import source_of
 
 KEY: Final = "org"

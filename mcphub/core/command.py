@@ -31,6 +31,7 @@ class HubCommand(BaseCommand):
     All of them need the database: one that does not answer, or has not the tables, is a sentence too.
     """
 
+    requires_system_checks = ("mcphub",)
     json: bool = False
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:

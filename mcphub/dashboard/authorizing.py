@@ -13,8 +13,8 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
 from gateway.connections import Line, line_of
-from mcphub.accounts.admin_base import actor_of
 from mcphub.accounts.models import User
+from mcphub.accounts.visitor import actor_of
 from mcphub.dashboard.connect import GO_ON
 from upstreams.credentials.services import Occupied
 from upstreams.models import Upstream

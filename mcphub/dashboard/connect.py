@@ -14,8 +14,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from gateway import connect
 from gateway.connections import Line, line_of, parts_of, seats_of
-from mcphub.accounts.admin_base import actor_of
 from mcphub.accounts.models import User
+from mcphub.accounts.visitor import actor_of
 from mcphub.dashboard.forms import PasteKey
 from upstreams.credentials import links, seams, services
 from upstreams.credentials.links import LinkEnded

@@ -7,9 +7,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from mcphub.accounts import orgs, place
-from mcphub.accounts.admin_base import request_rights
 from mcphub.accounts.models import Org, User
 from mcphub.accounts.roles import Right
+from mcphub.accounts.visitor import request_rights
 from policies.approvals.selectors import waiting
 
 

@@ -11,10 +11,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from mcphub.accounts.admin_base import orgs_allowing
 from mcphub.accounts.models import ApiKey, Membership, Org
 from mcphub.accounts.roles import Right
 from mcphub.accounts.selectors import principal_named
+from mcphub.accounts.visitor import orgs_allowing
 from policies.explaining import Explanation, UnknownTool, explain
 from policies.types import KINDS
 from upstreams.models import Definition

@@ -5,7 +5,8 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from mcphub.accounts.admin_base import orgs_allowing, pill
+from mcphub.accounts.admin_base import pill
+from mcphub.accounts.visitor import orgs_allowing
 from policies.forms import GrantForm
 from policies.models import Grant
 from policies.pages.base import PolicyAdmin

@@ -9,9 +9,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST
 
-from mcphub.accounts.admin_base import actor_of, orgs_allowing
 from mcphub.accounts.giving import GivingAdmin
 from mcphub.accounts.models import Org
+from mcphub.accounts.visitor import actor_of, orgs_allowing
 from mcphub.core.strictjson import BadJson, loads
 from policies import mappings
 from policies.mapping import PEOPLE, Mapped

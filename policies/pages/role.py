@@ -6,7 +6,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 
-from mcphub.accounts.admin_base import pill, request_rights
+from mcphub.accounts.admin_base import pill
+from mcphub.accounts.visitor import request_rights
 from policies.forms import RoleForm, rights_of_role
 from policies.models import Role
 from policies.pages.base import PolicyAdmin

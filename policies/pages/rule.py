@@ -9,8 +9,9 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET, require_POST
 from unfold.decorators import action
 
-from mcphub.accounts.admin_base import actor_of, orgs_allowing, pill
+from mcphub.accounts.admin_base import pill
 from mcphub.accounts.roles import Right
+from mcphub.accounts.visitor import actor_of, orgs_allowing
 from policies import replays
 from policies.drafts import values_of
 from policies.forms import RuleForm

@@ -1,4 +1,4 @@
-"""The tables of a new hub on SQLite, made once for all tests: with a copy of them a hub starts in half the time."""
+"""The tables of a new hub, made once for all tests by `migrate`: a hub starts much faster with a copy of them."""
 
 import fcntl
 import hashlib
@@ -7,9 +7,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
+
+from tests.harness.services import PostgreSQL, program
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 KEPT: Final = ROOT / "var" / "tables"
@@ -23,24 +26,58 @@ def lay_out(data: Path) -> None:
         shutil.copyfile(_made(), data / NAME)
 
 
+def lay_out_postgresql(url: str) -> None:
+    """The same in the empty database of a PostgreSQL server."""
+    command = [program("psql"), "--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-f", str(_dumped()), url]
+    subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL)
+
+
 @lru_cache(maxsize=1)
 def _made() -> Path:
-    """The database as this checkout's `migrate` makes it; several processes may ask at once."""
-    kept = KEPT / f"{_version()}.sqlite3"
+    """The file as this checkout's `migrate` makes it."""
+    return _kept("sqlite3", _migrate_file)
+
+
+@lru_cache(maxsize=1)
+def _dumped() -> Path:
+    """A dump of what `migrate` makes in PostgreSQL."""
+    return _kept("sql", _migrate_server)
+
+
+def _kept(suffix: str, make: Callable[[Path], None]) -> Path:
+    """What was made for these migrations before, or is now; several processes may ask at once."""
+    kept = KEPT / f"{_version()}.{suffix}"
     KEPT.mkdir(parents=True, exist_ok=True)
     with (KEPT / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
-            _migrate(kept)
+            make(kept)
     return kept
 
 
-def _migrate(kept: Path) -> None:
+def _migrate_file(kept: Path) -> None:
     with tempfile.TemporaryDirectory(dir=KEPT) as folder:
-        environment = {"PATH": os.environ["PATH"], "MCPHUB_DATA_DIR": folder}
-        command = [sys.executable, str(ROOT / "manage.py"), "migrate", "--verbosity", "0"]
-        subprocess.run(command, env=environment, cwd=folder, check=True, timeout=120)
+        _migrate(Path(folder))
         (Path(folder) / NAME).replace(kept)
+
+
+def _migrate_server(kept: Path) -> None:
+    server = PostgreSQL()
+    server.start()
+    try:
+        with tempfile.TemporaryDirectory(dir=KEPT) as folder:
+            _migrate(Path(folder), MCPHUB_DATABASE_URL=server.url)
+            dump = Path(folder) / kept.name
+            subprocess.run([program("pg_dump"), "--no-owner", "-f", str(dump), server.url], check=True, timeout=120)
+            dump.replace(kept)
+    finally:
+        server.close()
+
+
+def _migrate(data: Path, **settings: str) -> None:
+    environment = {"PATH": os.environ["PATH"], "MCPHUB_DATA_DIR": str(data), **settings}
+    command = [sys.executable, str(ROOT / "manage.py"), "migrate", "--verbosity", "0"]
+    subprocess.run(command, env=environment, cwd=data, check=True, timeout=120)
 
 
 def _version() -> str:

@@ -7,9 +7,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.timesince import timesince
 
-from mcphub.accounts.admin_base import OrgScopedAdmin, actor_of, pill
+from mcphub.accounts.admin_base import OrgScopedAdmin, pill
 from mcphub.accounts.models import ApiKey, User
 from mcphub.accounts.roles import Right
+from mcphub.accounts.visitor import actor_of
 from upstreams.credentials import services
 from upstreams.models import Credential
 from upstreams.pages.recorded import dash

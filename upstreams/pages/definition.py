@@ -16,8 +16,8 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
-from mcphub.accounts.admin_base import actor_of
 from mcphub.accounts.declared.owned import owned_ids
+from mcphub.accounts.visitor import actor_of
 from upstreams import naming, services
 from upstreams.ledger import diff
 from upstreams.models import CatalogueEntry, Definition, KindChoice, ReviewChoice, RiskChoice

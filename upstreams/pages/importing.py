@@ -10,8 +10,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from mcphub.accounts.admin_base import OrgScopedAdmin, actor_of, orgs_allowing
+from mcphub.accounts.admin_base import OrgScopedAdmin
 from mcphub.accounts.models import Org
+from mcphub.accounts.visitor import actor_of, orgs_allowing
 from upstreams.formfields import SecretPairsField
 from upstreams.importing import ImportPlan, renamed
 from upstreams.services import apply_import, plan_import

@@ -6,8 +6,9 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from mcphub.accounts.admin_base import OrgScopedAdmin, actor_of
+from mcphub.accounts.admin_base import OrgScopedAdmin
 from mcphub.accounts.roles import Right
+from mcphub.accounts.visitor import actor_of
 from upstreams import acts
 from upstreams.models import Definition, Upstream
 

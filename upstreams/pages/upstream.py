@@ -12,9 +12,9 @@ from django.utils.timesince import timesince
 from django.views.decorators.http import require_POST
 from unfold.decorators import action, display
 
-from mcphub.accounts.admin_base import actor_of, orgs_allowing
 from mcphub.accounts.declared.owned import file_of, owned_ids
 from mcphub.accounts.models import User
+from mcphub.accounts.visitor import actor_of, orgs_allowing
 from upstreams import acts, services
 from upstreams.forms import UpstreamForm
 from upstreams.ledger.review import OPEN

@@ -13,7 +13,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import action
 
-from mcphub.accounts.admin_base import actor_of, pill
+from mcphub.accounts.admin_base import pill
+from mcphub.accounts.visitor import actor_of
 from upstreams.ledger import diff, review
 from upstreams.ledger.changes import SUSPICIOUS
 from upstreams.models import DefinitionVersion, ReviewChoice

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -24,6 +24,8 @@ from audit.events import Kind, Result
 from audit.models import AuditEvent
 from audit.selectors import Place
 from mcphub.core.clock import now
+
+DECIDED: Final = (Kind.INTENT, Kind.DENIED, Kind.ASKED, Kind.RESUMED)
 
 BEFORE = "before"
 INSTALLATION = "-"
@@ -162,7 +164,7 @@ class ToolFilter(ColumnFilter):
 class AuditEventAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     """Who did what, when, why it was allowed and how it ended; one event shows its whole call."""
 
-    list_display = ("moment", "kind", "principal", "application", "what", "effect", "outcome", "reason", "took")
+    list_display = ("moment", "kind", "principal", "application", "what", "effect", "outcome", "why", "took")
     list_display_links = ("moment",)
     list_filter = (
         OrgFilter,
@@ -208,6 +210,9 @@ class AuditEventAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no type
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> Any:
+        raise Http404
+
     @admin.display(description="time (UTC)")
     def moment(self, row: AuditEvent) -> str:
         return f"{row.when:%Y-%m-%d %H:%M:%S.%f}"[:-3]
@@ -215,6 +220,15 @@ class AuditEventAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no type
     @admin.display(description="what")
     def what(self, row: AuditEvent) -> str:
         return " ".join(filter(None, (row.method, f"{row.upstream}: {row.name}" if row.upstream else row.name)))
+
+    @admin.display(description="why")
+    def why(self, row: AuditEvent) -> str | SafeString:
+        """Why it was decided so, with the page that says more."""
+        if row.kind not in DECIDED or not row.call_id:
+            return row.reason
+        return format_html(
+            '<a class="underline" href="{}">{}</a>', reverse("why", args=[row.call_id]), row.reason or "why"
+        )
 
     @admin.display(description="took")
     def took(self, row: AuditEvent) -> str:

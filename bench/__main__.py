@@ -7,13 +7,14 @@ measures only those sections of it.
 import argparse
 import datetime
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from bench import machine, peers, report
+from bench import machine, peers, policy, report, start
 from bench.machine import tree_memory_kb
 from bench.measuring import Row, rows, session_kb, stream_kb
 from bench.profile import profile
@@ -137,6 +138,21 @@ class Bench:
             found.append([name, f"{added:+.2f}", *report.milliseconds(measured), f"{measured.cpu_us:,.0f}"])
         return report.table(["the hub holds", "added p50 ms", *report.MILLISECONDS, "CPU µs per call"], found)
 
+    def start(self) -> str:
+        """Starts of a hub with nothing in it."""
+        return start.measure(self.folder("start"))
+
+    @staticmethod
+    def policy() -> str:
+        """Decisions alone, in this process."""
+        return policy.measure()
+
+    @staticmethod
+    def replay() -> str:
+        """Drafts against a large record, in a process of its own."""
+        command = [sys.executable, "-m", "bench.replay"]
+        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
     def profile(self) -> str:
         """Where the CPU of a call goes."""
         found = {era: profile(self.folder(f"profile-{era}"), self._base, era) for era in ERAS}
@@ -173,6 +189,9 @@ SECTIONS: Final[dict[str, tuple[str, Callable[[Bench], str]]]] = {
     "lists": (f"tools/list, {MANY} upstreams with {WIDE} tools each", Bench.lists),
     "memory": ("Memory", Bench.memory),
     "growth": ("Growth (one client)", Bench.growth),
+    "policy": ("Decisions of policy, 10,000 tools, 20 roles", lambda bench: bench.policy()),
+    "replay": ("A draft of policy replayed", lambda bench: bench.replay()),
+    "start": ("Starting", Bench.start),
     "profile": ("Where the CPU of a call goes (16 at once, from memory, no sockets toward clients)", Bench.profile),
 }
 PEERS: Final = {"peers": ("Gateways side by side, 16 clients, handshake era (2025-11-25)", Bench.peers)}

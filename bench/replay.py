@@ -1,4 +1,4 @@
-"""A draft of policy against a million calls on record: `python -m bench.replay [COUNT]` prints one line a draft.
+"""A draft of policy against a million calls on record: `python -m bench.replay [COUNT]` prints a table.
 
 The record lies in a database of its own in a temporary folder; it holds what 200 people call of 400 tools.
 """
@@ -10,6 +10,8 @@ import time
 from typing import Any, Final
 
 import msgspec
+
+from bench import report
 
 ROWS: Final = 1_000_000
 PEOPLE: Final = 200
@@ -99,8 +101,7 @@ def main() -> None:
 
         django.setup()
         call_command("migrate", verbosity=0)
-        for name, calls, changed, seconds in measure(count):
-            print(f"{calls} calls, {name}: {seconds} s, {changed} would change")
+        print(report.table(["draft", "calls on record", "would change", "seconds"], measure(count)))
 
 
 if __name__ == "__main__":

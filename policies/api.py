@@ -1,4 +1,4 @@
-"""REST: roles and attribute mappings; the rest of policy is in `api_rules`, `api_rates` and `api_approvals`."""
+"""REST: roles and attribute mappings; the rest of policy is in `api_rules` and its neighbours."""
 
 from typing import Any, Final, Literal
 
@@ -13,6 +13,7 @@ from mcphub.accounts.roles import RIGHTS, Right
 from policies import mappings, roles
 from policies.api_approvals import router as approvals_router
 from policies.api_rates import router as rates_router
+from policies.api_replays import router as replays_router
 from policies.api_rules import router as rules_router
 from policies.mapping import PEOPLE
 from policies.models import AttributeMapping, Role
@@ -21,6 +22,7 @@ router: Final = Router()
 router.add_router("", rules_router)
 router.add_router("", approvals_router)
 router.add_router("", rates_router)
+router.add_router("", replays_router)
 
 
 class RoleOut(Schema):

@@ -60,6 +60,12 @@ def _walk(patterns: list[URLPattern | URLResolver], before: str) -> Iterator[str
             yield before + own
 
 
+def registered() -> dict[Any, Any]:
+    """The admin's pages, which come with the URLs."""
+    routes()
+    return admin.site._registry
+
+
 def model_pages() -> dict[str, tuple[str, str]]:
     """The usual pages of every registered model: route → label, kind."""
     kinds = {
@@ -71,7 +77,7 @@ def model_pages() -> dict[str, tuple[str, str]]:
         "<path:object_id>/delete/": "delete",
     }
     found = {}
-    for model in admin.site._registry:
+    for model in registered():
         label = model._meta.label_lower
         for end, kind in kinds.items():
             found[f"admin/{label.replace('.', '/')}/{end}"] = (label, kind)
@@ -86,7 +92,7 @@ def test_every_url_has_an_audience() -> None:
 
 
 def test_every_admin_page_has_an_audience_and_a_row() -> None:
-    models = {model._meta.label_lower for model in admin.site._registry} - NOT_SWEPT_MODELS
+    models = {model._meta.label_lower for model in registered()} - NOT_SWEPT_MODELS
     assert models == set(ADMIN), "tests/isolation/audiences.py, ADMIN"
     assert models == set(worlds.ROWS), "tests/isolation/world.py, ROWS"
 
@@ -259,7 +265,7 @@ def test_no_admin_page_tells_of_another_org(
 @pytest.mark.requirement("T6")
 def test_autocomplete_and_search_offer_own_rows_only(world: World, browsers: dict[str, str]) -> None:
     asked = 0
-    for model, page in admin.site._registry.items():
+    for model, page in registered().items():
         for field in page.autocomplete_fields:
             query = f"app_label={model._meta.app_label}&model_name={model._meta.model_name}&field_name={field}&term="
             body = ask(browsers["outsider"], "GET", f"/admin/autocomplete/?{query}").content.decode()
@@ -275,7 +281,7 @@ def test_autocomplete_and_search_offer_own_rows_only(world: World, browsers: dic
 @pytest.mark.requirement("T6")
 @pytest.mark.parametrize("label", sorted(ADMIN))
 def test_actions_touch_no_row_of_another_org(label: str, world: World, browsers: dict[str, str]) -> None:
-    page = next(item for model, item in admin.site._registry.items() if model._meta.label_lower == label)
+    page = next(item for model, item in registered().items() if model._meta.label_lower == label)
     row = world.rows[label]
     before = facts(type(row)._base_manager.get(pk=row.pk))
     path = f"/admin/{label.replace('.', '/')}/"

@@ -24,6 +24,7 @@ from tests.policies.conftest import World
 from tests.policies.test_admin import browser, rule_form
 
 pytestmark = [pytest.mark.requirement("O9"), pytest.mark.django_db]
+JSON = "application/json"
 DAY_US = 86_400_000_000
 
 
@@ -263,3 +264,25 @@ def test_who_may_not_write_policy_may_not_try_it(world: World, who: str) -> None
     assert Replay.objects.count() == 1
     seen = client.get(f"/admin/policies/replay/{row.pk}/change/").status_code
     assert seen == {"viewer": 200, "stranger": 404, "member": 302}[who]
+
+
+@pytest.mark.requirement("X1")
+def test_the_api_asks_for_a_replay_and_shows_what_it_found(world: World) -> None:
+    called(world)
+    client = browser(world, "operator")
+    url = f"/api/v1/orgs/{world.org.slug}/replays"
+    draft = {"put": [{"name": "no time", "effect": "deny", "priority": 1, "tools": ["set_time"]}], "days": 3}
+    asked = client.post(url, draft, content_type=JSON)
+    assert asked.status_code == 202, asked.content
+    one = f"{url}/{asked.json()['id']}"
+    assert client.get(one).json()["result"] is None
+    replays()
+    found = client.get(one).json()
+    assert (found["state"], found["result"]["changed"]) == ("done", 1)
+    assert found["result"]["changes"][0]["name"] == "set_time"
+    assert [each["id"] for each in client.get(url).json()["items"]] == [asked.json()["id"]]
+    bad = client.post(url, {"remove": ["nothing"]}, content_type=JSON)
+    assert (bad.status_code, bad.json()["error"]["code"]) == (422, "invalid")
+    assert client.delete(one).status_code == 204
+    assert client.get(one).status_code == 404
+    assert browser(world, "viewer").post(url, draft, content_type=JSON).status_code == 403

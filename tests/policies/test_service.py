@@ -14,8 +14,8 @@ from policies.engine import decide
 from policies.explaining import UnknownTool, explain
 from policies.facts import client_facts, principal_facts, request_for
 from policies.models import Grant, Role, Rule
-from policies.service import compile_org
-from policies.types import Risk, Target
+from policies.service import compile_org, review_rule
+from policies.types import KINDS, Risk, Target
 from tests.policies.conftest import World, upstream
 from upstreams.models import Definition, DefinitionVersion
 from upstreams.types import ClientFacts
@@ -227,3 +227,16 @@ def test_conditions_see_the_principal_and_what_the_client_says(world: World) -> 
         org=world.org, name="m", effect="allow", condition="principal.attributes.email.endsWith('.org')"
     )
     assert effect(world, "member", WRITE) == "allow"
+
+
+def test_a_rule_that_leaves_a_role_with_nothing_says_so_before_it_bites(world: World) -> None:
+    def warnings(**changes: Any) -> list[str]:
+        values: dict[str, Any] = {"name": "new", "effect": "deny", "priority": 1, "kinds": list(KINDS), **changes}
+        review = review_rule(world.org.pk, Rule(org=world.org, **values).spec())
+        return [text for text in review.warnings if "with nothing" in text]
+
+    assert warnings(roles=["viewer"]) == ["It leaves the role viewer with nothing."]
+    assert warnings(roles=["viewer"], kinds=["prompt"]) == []
+    assert warnings(roles=["viewer"], effect="ask") == []
+    assert warnings(roles=["viewer"], priority=2_000, enabled=False) == []
+    assert {f"It leaves the role {role} with nothing." for role in ("owner", "operator", "viewer")} <= set(warnings())

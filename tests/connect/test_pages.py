@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
 from playwright.async_api import Page, async_playwright
 
-from tests.connect.conftest import ALICE, BOB, OWNER, Place
+from tests.connect.conftest import ALICE, BOB, BOBS, OWNER, Place, guarded_place
 from tests.harness.raw import ACCEPT, HANDSHAKE, PROTOCOL, answer_of, ask, raw_client
 
 CHROMIUM: Final = "/usr/bin/chromium"
@@ -72,13 +73,22 @@ async def test_a_modern_client_is_asked_in_mid_call_and_goes_on_when_the_person_
     assert said(await asyncio.to_thread(modern, place, ALICE)) == "alice n"
 
 
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[Place]:
+    """A place where a retry waits a second for its person, not twenty."""
+    with guarded_place(tmp_path, limits="page_wait_s=1") as place:
+        place.let_in(**{"bob-token": BOBS})
+        place.connect(BOB, "new", "bob-token")
+        yield place
+
+
 @pytest.mark.requirement("C3")
-async def test_a_retry_without_a_connection_is_asked_again_and_declining_ends_the_call(place: Place) -> None:
-    asked = await asyncio.to_thread(modern, place, ALICE)
+def test_a_retry_without_a_connection_is_asked_again_and_declining_ends_the_call(hasty: Place) -> None:
+    asked = modern(hasty, ALICE)
     state = {"requestState": asked["requestState"]}
-    declined = await asyncio.to_thread(modern, place, ALICE, inputResponses={"page": {"action": "decline"}}, **state)
+    declined = modern(hasty, ALICE, inputResponses={"page": {"action": "decline"}}, **state)
     assert declined["_meta"]["mcphub/error"]["outcome"] == "not_sent"
-    again = await asyncio.to_thread(modern, place, ALICE, inputResponses={"page": {"action": "accept"}}, **state)
+    again = modern(hasty, ALICE, inputResponses={"page": {"action": "accept"}}, **state)
     assert again["resultType"] == "input_required"
 
 

@@ -153,11 +153,12 @@ def test_a_hostile_argument_costs_no_more_than_an_allowed_one() -> None:
 
 
 def _seconds(rules: Any, arguments: Any) -> float:
+    """The CPU time of one decision, which a busy machine does not lengthen."""
     best = 9.0
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.thread_time()
         decide(rules, call("time/x", arguments=arguments))
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     return best
 
 

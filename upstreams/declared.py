@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from mcphub.accounts import quotas, services
 from mcphub.accounts.declared.sections import BadPart, Section, Sources
 from mcphub.accounts.models import Org
 from mcphub.core.keyring import KeyringError
@@ -47,6 +48,9 @@ class UpstreamSection(Section):
             raise BadPart("", fault)
         if Upstream.objects.for_org(org).filter(path_alias=key).exists():
             raise BadPart("", "is the path alias of another upstream")
+        services.lock(org)
+        if fault := quotas.fault(org, "upstreams", Upstream.objects.for_org(org).count()):
+            raise BadPart("", fault)
         return Upstream(org=org, slug=key)
 
     def rows(self, org: Org) -> Iterable[Any]:

@@ -24,6 +24,12 @@ class PasswordSignIn(PlainForm):
     )
 
 
+class Forgotten(PlainForm):
+    email = forms.EmailField(
+        label="E-mail", max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True})
+    )
+
+
 class PickPerson(PlainForm):
     email = forms.EmailField(label="E-mail", max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "email"}))
 

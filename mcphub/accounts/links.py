@@ -20,8 +20,9 @@ from mcphub.core.keyring import KeyringError, keyring
 
 PURPOSE: Final = "one-time-link"
 FIRST_ORG: Final = "default"
-CONTENT: Final = struct.Struct("!I16s8s")
-"""Seconds since 1970 at which the link ends, the person's id (zero for a set-up link), what it is bound to."""
+CONTENT: Final = struct.Struct("!I16s8s?")
+"""Seconds since 1970 at which the link ends, the person's id (zero for a set-up link), what it is bound to, whether
+it went to the person's own address."""
 
 NOBODY: Final = uuid.UUID(int=0)
 
@@ -32,15 +33,19 @@ class LinkSpent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OneTimeLink:
-    """What a link allows: the person sets a password, or (`user` None) the first owner is made."""
+    """What a link allows: the person sets a password, or (`user` None) the first owner is made.
+
+    `mailed`: whoever opens it reads the mail of the person's address.
+    """
 
     kind: Literal["password", "setup"]
     user: User | None
+    mailed: bool = False
 
 
-def password_link(user: User) -> str:
+def password_link(user: User, *, mailed: bool = False) -> str:
     """The full URL with which `user` sets a password."""
-    return _url(user.pk, _state(user))
+    return _url(user.pk, _state(user), mailed=mailed)
 
 
 def setup_link() -> str:
@@ -51,7 +56,7 @@ def setup_link() -> str:
 def read(token: str) -> OneTimeLink:
     """What the token of a link allows now. Raises `LinkSpent`."""
     try:
-        until, user_id, state = CONTENT.unpack(keyring().open(PURPOSE, token))
+        until, user_id, state, mailed = CONTENT.unpack(keyring().open(PURPOSE, token))
     except KeyringError:
         raise LinkSpent from None
     if until < time.time():
@@ -63,7 +68,7 @@ def read(token: str) -> OneTimeLink:
     user = User.objects.filter(pk=uuid.UUID(bytes=user_id), is_active=True).first()
     if user is None or _state(user) != state:
         raise LinkSpent
-    return OneTimeLink("password", user)
+    return OneTimeLink("password", user, mailed)
 
 
 def has_owner(slug: str) -> bool:
@@ -81,8 +86,8 @@ def absolute(path: str) -> str:
     return f"{scheme}://{settings.HUB.host}:{settings.HUB.port}{path}"
 
 
-def _url(user_id: uuid.UUID, state: bytes) -> str:
-    content = CONTENT.pack(int(time.time() + settings.HUB.limits.link_s), user_id.bytes, state)
+def _url(user_id: uuid.UUID, state: bytes, *, mailed: bool = False) -> str:
+    content = CONTENT.pack(int(time.time() + settings.HUB.limits.link_s), user_id.bytes, state, mailed)
     return absolute(reverse("one-time-link", args=[keyring().seal(PURPOSE, content)]))
 
 

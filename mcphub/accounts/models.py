@@ -338,6 +338,18 @@ class SignInFailure(models.Model):
         return f"{self.subject[:8]} at {self.at}"
 
 
+class PasswordWish(models.Model):
+    """Somebody asks for a link to set a password anew, with the address as typed: the worker looks whose it is."""
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    email = models.CharField(max_length=254)
+    source = models.CharField(max_length=64, blank=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"asked at {self.at}"
+
+
 class OfOrgs(models.QuerySet[Any]):
     """Rows of orgs that the snapshot does not hold."""
 

@@ -94,6 +94,8 @@ def by_link(request: HttpRequest, link: OneTimeLink, email: str, password: str) 
     """
     with transaction.atomic():
         user = _unchanged(link.user) if link.user else _first_owner(email)
+        if link.mailed:
+            services.prove_email(user, by=acts.person(user, source_of(request)))
         _set_password(request, user, password)
     start(request, user, link.kind)
     return user

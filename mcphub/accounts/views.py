@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth import logout
 from django.contrib.auth.views import redirect_to_login
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import get_script_prefix, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -13,12 +13,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods
 
-from mcphub.accounts import links, sign_in
-from mcphub.accounts.forms import ChangePassword, FirstOwner, NewPassword, PasswordSignIn, PickPerson
+from mcphub.accounts import forgotten, links, sign_in
+from mcphub.accounts.forms import ChangePassword, FirstOwner, Forgotten, NewPassword, PasswordSignIn, PickPerson
 from mcphub.accounts.models import User
 from mcphub.accounts.services import Refused
 from mcphub.accounts.social import providers
 from mcphub.accounts.throttle import Throttled
+from mcphub.core.peer import source_of
 
 LINK = "one_time_link"
 MISMATCH = "That e-mail and password do not go together."
@@ -80,6 +81,7 @@ def _sign_in(
         "first": offered and not links.has_owner(links.FIRST_ORG),
         "next": request.POST.get("next") or request.GET.get("next", ""),
         "providers": providers.choices(),
+        "may_forget": forgotten.offered(),
     }
     return render(request, "accounts/sign_in.html", context, status=status)
 
@@ -92,6 +94,22 @@ def sign_out_page(request: HttpRequest) -> HttpResponse:
         logout(request)
         return render(request, "accounts/signed_out.html")
     return render(request, "accounts/sign_out.html")
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def forgotten_page(request: HttpRequest) -> HttpResponse:
+    """Ask for a link to set a password anew. The answer does not tell whether the address is somebody's."""
+    if not forgotten.offered():
+        raise Http404
+    form = Forgotten(request.POST if request.method == "POST" else None)
+    if not form.is_valid():
+        return render(request, "accounts/forgotten.html", {"form": form}, status=_of(form))
+    try:
+        forgotten.wish(form.cleaned_data["email"], source_of(request))
+    except Throttled as limit:
+        return too_many(request, limit)
+    return render(request, "accounts/link_on_its_way.html", {"email": form.cleaned_data["email"]})
 
 
 @never_cache
@@ -178,6 +196,8 @@ def _onward(request: HttpRequest) -> HttpResponse:
 def too_many(request: HttpRequest, limit: Throttled) -> HttpResponse:
     """Told to wait."""
     minutes = -(-limit.retry_after // 60)
-    answer = render(request, "accounts/too_many.html", {"minutes": minutes}, status=429)
+    answer = render(
+        request, "accounts/too_many.html", {"minutes": minutes, "may_forget": forgotten.offered()}, status=429
+    )
     answer["Retry-After"] = str(limit.retry_after)
     return answer

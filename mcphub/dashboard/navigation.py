@@ -10,6 +10,7 @@ from mcphub.accounts import orgs, place
 from mcphub.accounts.models import Org, User
 from mcphub.accounts.roles import Right
 from mcphub.accounts.visitor import request_rights
+from mcphub.dashboard.views import lost_accounts
 from policies.approvals.selectors import waiting
 
 
@@ -71,4 +72,11 @@ def _links(request: HttpRequest, here: Org | None) -> list[Link]:
 
 def _link(request: HttpRequest, item: Entry, here: Org | None) -> Link:
     url = reverse(item.url_name, args=[here.slug] if item.of_org and here else [])
-    return Link(item.label, url, request.path == url, waiting(here).count() if item.url_name == "approvals" else 0)
+    return Link(item.label, url, request.path == url, _count(request, item, here))
+
+
+def _count(request: HttpRequest, item: Entry, here: Org | None) -> int:
+    """How many things behind a link wait for this person."""
+    if item.url_name == "approvals":
+        return waiting(here).count()
+    return lost_accounts(request).count() if item.url_name == "connections" else 0

@@ -5,6 +5,7 @@ from typing import Final
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import get_script_prefix
@@ -12,8 +13,10 @@ from django.views.decorators.http import require_GET
 
 from mcphub.accounts.models import Org
 from mcphub.accounts.roles import Right
-from mcphub.accounts.selectors import rights_by_org
+from mcphub.accounts.visitor import orgs_allowing, request_rights
 from mcphub.dashboard.clients import PLACEHOLDER, snippets
+from upstreams.credentials.models import Credential
+from upstreams.credentials.selectors import lost
 from upstreams.models import UpstreamState
 from upstreams.oauth.due import overdue
 from upstreams.selectors import UpstreamHealth, org_health
@@ -51,12 +54,19 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "layout": "dashboard/partial.html" if partial else "base.html",
         "parts": parts,
+        "lost": [] if partial else list(lost_accounts(request)),
         "unswept": not partial and any(part.may_manage for part in parts) and overdue(),
         "mcp_url": mcp_url,
         "open_mode": settings.START.no_auth,
         "snippets": snippets(mcp_url, "" if settings.START.no_auth else PLACEHOLDER),
     }
     return render(request, "dashboard/home.html", context)
+
+
+def lost_accounts(request: HttpRequest) -> "QuerySet[Credential]":
+    """Accounts that the signed-in person can connect again, and has to."""
+    rights = request_rights(request)
+    return lost(f"user:{request.user.pk}", rights, orgs_allowing(request, Right.MANAGE_UPSTREAMS))
 
 
 def public_url(request: HttpRequest) -> str:
@@ -66,8 +76,7 @@ def public_url(request: HttpRequest) -> str:
 
 
 def _parts(request: HttpRequest) -> list[OrgPart]:
-    assert request.user.is_authenticated
-    rights = rights_by_org(request.user)
+    rights = request_rights(request)
     return [_part(org, rights[str(org.pk)]) for org in Org.objects.filter(pk__in=rights)]
 
 

@@ -76,6 +76,7 @@ URLS: Final[Mapping[str, Audience]] = {
     "devices/others/end/": SIGNED_IN,
     "devices/<uuid:device>/end/": Audience({"member"}),
     "sign-in/": EVERYBODY,
+    "sign-in/forgotten/": NOBODY,  # without mail
     "sign-out/": EVERYBODY,
     "set-password/": SIGNED_IN,
     "set-password/<str:token>/": EVERYBODY,

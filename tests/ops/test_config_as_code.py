@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from audit.models import AuditEvent, AuditPayload
 from mcphub.accounts import services
-from mcphub.accounts.models import Membership, Org, User
+from mcphub.accounts.models import Membership, Org, OrgQuota, User
 from policies.models import Grant, Role, Rule
 from upstreams.models import Definition, Upstream
 from upstreams.services import store_catalogue
@@ -325,3 +325,19 @@ def test_new_orgs_are_made_and_others_left_alone(acme: Org, folder: Path) -> Non
     assert Org.objects.filter(slug="other").exists()
     assert Role.objects.filter(org__slug="other", builtin=True).count() == 4
     assert not Rule.objects.for_org(acme).exists()
+
+
+def test_a_quota_holds_for_files_and_the_api_too(acme: Org, folder: Path, client: Client) -> None:
+    OrgQuota.objects.create(org=acme, upstreams=1)
+    assert "acme may have 1 upstream and has 1" in refused(write(folder, without("tests")))
+    assert not Upstream.objects.exists()
+    run(write(folder, {"upstreams": {"local": WHOLE["upstreams"]["local"]}}))
+    owner = User.objects.create_user("owner@example.org")
+    Membership.objects.create(org=acme, user=owner, roles=["owner"])
+    client.force_login(owner)
+    made = client.put(
+        "/api/v1/orgs/acme/upstreams/more", {"url": "https://1.1.1.1/mcp"}, content_type="application/json"
+    )
+    assert made.status_code == 422
+    assert "acme may have 1 upstream" in made.content.decode()
+    assert list(Upstream.objects.values_list("slug", flat=True)) == ["local"]

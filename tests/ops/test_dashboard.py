@@ -1,10 +1,14 @@
 """The home page as an owner, a member, a stranger and somebody who is not signed in meet it."""
 
+import re
+
 import pytest
 from django.test import Client
 
 from mcphub.accounts import services
 from mcphub.accounts.models import Org, User
+from mcphub.core.clock import now
+from upstreams.credentials.models import SHARED, Credential
 from upstreams.models import Upstream, UpstreamState
 
 pytestmark = pytest.mark.django_db
@@ -71,3 +75,29 @@ def test_page_asks_again_for_the_part_that_changes(org: Org, upstream: Upstream)
     assert "<html" not in part
     assert 'id="upstreams"' in part
     assert "not installed" in part
+
+
+@pytest.mark.requirement("C9")
+def test_whoever_has_to_connect_an_account_again_is_told_so_and_nobody_else(org: Org) -> None:
+    git = Upstream.objects.create(
+        org=org, slug="git", name="Git", url="https://1.1.1.1/mcp", credential_mode="per-user"
+    )
+    mail = Upstream.objects.create(
+        org=org, slug="mail", name="Mail", url="https://1.1.1.1/mcp", credential_mode="shared"
+    )
+    viewer, owner, other = signed_in(org, "viewer"), signed_in(org, "owner"), signed_in(org, "member")
+    mine = f"user:{User.objects.get(email='viewer@example.com').pk}"
+    lost = {"state": Credential.State.NEEDS_CONNECTION, "connected_at": now()}
+    Credential.objects.create(upstream=git, holder=mine, **lost)
+    Credential.objects.create(upstream=mail, holder=SHARED, **lost)
+
+    def told(client: Client) -> tuple[bool, bool, int]:
+        page = client.get("/").content.decode()
+        waiting = re.search(r'href="/connect/"[^>]*>Connections <span class="pill warn">(\d+)', page)
+        return f"/connect/{git.pk}/" in page, f"/connect/{mail.pk}/" in page, int(waiting[1]) if waiting else 0
+
+    assert told(viewer) == (True, False, 1)
+    assert told(owner) == (False, True, 1)
+    assert told(other) == (False, False, 0)
+    Credential.objects.filter(holder=mine).update(state=Credential.State.CONNECTED)
+    assert told(viewer) == (False, False, 0)

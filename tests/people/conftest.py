@@ -7,7 +7,9 @@ import pytest
 from django.test import Client
 
 from mcphub.accounts.models import User
+from mcphub.core.mailserver import django_settings
 from tests.accounts.conftest import org, other, people, quick_hashes
+from tests.harness.mail import mail_box
 
 __all__ = ["org", "other", "people", "quick_hashes"]
 
@@ -33,3 +35,12 @@ def browser(user: User | None = None, **more: Any) -> Client:
     if user is not None:
         client.force_login(user)
     return client
+
+
+@pytest.fixture
+def mails(settings: Any) -> Any:
+    with mail_box() as box:
+        settings.HUB = settings.HUB.model_copy(update={"email_url": f"smtp://127.0.0.1:{box.port}"})
+        for name, value in django_settings(settings.HUB.email_url, "", 5).items():
+            setattr(settings, name, value)
+        yield box

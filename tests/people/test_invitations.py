@@ -13,22 +13,12 @@ from mcphub.accounts import invitations, newcomers, services
 from mcphub.accounts.acts import COMMAND_LINE
 from mcphub.accounts.models import Invitation, Membership, Org, User
 from mcphub.core.clock import now
-from mcphub.core.mailserver import django_settings
 from tests.accounts.conftest import People, membership
-from tests.harness.mail import MailBox, mail_box
+from tests.harness.mail import MailBox
 from tests.people.conftest import browser
 
 INVITE = "/org/north/invitations/"
 PASSWORD = "four unrelated plain words"
-
-
-@pytest.fixture
-def mails(settings: Any) -> Any:
-    with mail_box() as box:
-        settings.HUB = settings.HUB.model_copy(update={"email_url": f"smtp://127.0.0.1:{box.port}"})
-        for name, value in django_settings(settings.HUB.email_url, "", 5).items():
-            setattr(settings, name, value)
-        yield box
 
 
 def invite(people: People, email: str, roles: list[str] | None = None) -> Any:

@@ -1,13 +1,14 @@
 """What is read of credentials. Everything blocks on the database."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from mcphub.core.clock import now
-from upstreams.credentials.models import Credential
+from upstreams.credentials.models import SHARED, Credential
 
 FAILING: Final[str] = Credential.State.FAILING.value
 USABLE: Final = frozenset({Credential.State.CONNECTED.value, Credential.State.EXPIRED.value, FAILING})
@@ -43,6 +44,14 @@ class CredentialFacts:
     def usable(self) -> bool:
         """Whether it may be presented."""
         return self.state in USABLE
+
+
+def lost(holder: str, orgs: Iterable[str], shared_of: Iterable[str]) -> "QuerySet[Credential]":
+    """Accounts that have to be connected again: the holder's own in `orgs`, and the shared ones of `shared_of`."""
+    mine = Q(holder=holder, upstream__org_id__in=list(orgs))
+    shared = Q(holder=SHARED, upstream__org_id__in=list(shared_of))
+    rows = Credential.objects.filter(state=Credential.State.NEEDS_CONNECTION, upstream__enabled=True)
+    return rows.filter(mine | shared).select_related("upstream").order_by("upstream__slug", "holder")
 
 
 def facts_of_org(org_id: Any) -> list[CredentialFacts]:

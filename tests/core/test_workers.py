@@ -36,7 +36,7 @@ async def workers(*handlers: Handler | None, silent_s: float = 5) -> AsyncIterat
             each.answer("it", handler)
         await each.start()
         made.append(each)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(layer.groups.get("workers", ())) < len(made):
             await asyncio.sleep(0)
     yield made
@@ -176,7 +176,7 @@ async def test_f31_an_ask_whose_end_was_lost_is_given_up_although_its_worker_goe
         assert isinstance(two._post, Interrupted)
         two._post.down = True
         go_on[b"short"].set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(two._serving) > 1 or two._outboxes:
                 await asyncio.sleep(0)
         two._post.down = False

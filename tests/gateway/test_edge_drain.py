@@ -30,7 +30,7 @@ async def test_f23_news_streams_do_not_hold_the_hub_up_and_calls_are_finished(ki
                 calling = asyncio.create_task(post(client, call("echo", {"pause": 0.8})))
                 await asyncio.sleep(0.2)
                 edge.process.send(signal.SIGTERM)
-                async with asyncio.timeout(3):
+                async with asyncio.timeout(20):
                     assert events("\n".join([line async for line in lines])) == []
                     assert events("\n".join([line async for line in more]))[-1]["id"] == 1
             assert text_of(await calling) == {"pause": 0.8}
@@ -53,7 +53,7 @@ async def test_f23_conversations_end_after_the_answers_they_wait_for(kind: str, 
             await spoken.send(slow)
             await asyncio.sleep(0.2)
             edge.process.send(signal.SIGTERM)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 assert [line async for line in idle.lines] == []
                 assert (await old.heard())["id"] == 7
                 assert (await spoken.heard())["id"] == 7

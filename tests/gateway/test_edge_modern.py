@@ -191,7 +191,7 @@ async def test_f37_a_subscription_ends_when_its_key_is_revoked(client: httpx.Asy
     message["params"] = {"notifications": {}, "_meta": message["params"]["_meta"]}
     headers = modern_headers(message, "bob-key")
     try:
-        async with asyncio.timeout(5), client.stream("POST", "/mcp", json=message, headers=headers) as stream:
+        async with asyncio.timeout(30), client.stream("POST", "/mcp", json=message, headers=headers) as stream:
             lines = stream.aiter_lines()
             assert await anext(lines) == "event: message"
             await post(client, call("revoke", {"key": "bob-key"}))

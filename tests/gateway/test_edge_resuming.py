@@ -216,7 +216,7 @@ async def test_the_hub_closes_long_streams_and_the_client_comes_back(
         async with httpx.AsyncClient(base_url=edge.url.removesuffix("/mcp"), trust_env=False, timeout=20) as client:
             session = await Handshake(client).open()
             slow = session.message("echo", {"pause": 2.5}, "slow")
-            async with asyncio.timeout(2), posted(session, slow) as stream:
+            async with asyncio.timeout(20), posted(session, slow) as stream:
                 (first,) = await stream.rest()
             assert (first.data, first.retry) == (None, "1000")
             polls = 1

@@ -9,7 +9,7 @@ T = TypeVar("T")
 STEP_S: Final = 0.02
 
 
-def until(what: str, check: Callable[[], T], within: float = 10) -> T:
+def until(what: str, check: Callable[[], T], within: float = 30) -> T:
     """The first truthy value of `check`, asked again every few milliseconds.
 
     Raises `AssertionError` that says `what` did not happen, once `within` seconds are over.

@@ -109,12 +109,12 @@ async def test_due_refresh_and_restart_are_done_once(hub: Connections, book: Mem
 
     book.listings.clear()
     book.work = DueWork({"u1": datetime.now(UTC)}, {})
-    await book.until(lambda: "u1" in book.listings, within=5)
+    await book.until(lambda: "u1" in book.listings)
     assert json.loads((await hub.call(upstream, tool("echo"))).result)["pid"] == first
 
     book.history.clear()
     book.work = DueWork({}, {"u1": datetime.now(UTC)})
-    await book.until(lambda: any(report.state == "up" for _, report in book.history), within=5)
+    await book.until(lambda: any(report.state == "up" for _, report in book.history))
     assert json.loads((await hub.call(upstream, tool("echo"))).result)["pid"] != first
 
 

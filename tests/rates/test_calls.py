@@ -87,11 +87,11 @@ def test_an_edit_in_the_admin_holds_at_once_and_ends_at_once(hub: Hub) -> None:
     with Browser(hub.url) as browser:
         browser.sign_in("owner@example.org")
         browser.submit(path, "ratelimit_form", name="one", calls="1", seconds="600", per="org", tools="echo")
-        until("the limit", lambda: echo(hub) == "rate_limited", 5)
+        until("the limit", lambda: echo(hub) == "rate_limited")
         page = browser.get("/admin/policies/ratelimit/")
         assert "1 in 600 s" in page
     remove(hub, "one")
-    until("the end of the limit", lambda: echo(hub) == "", 5)
+    until("the end of the limit", lambda: echo(hub) == "")
 
 
 @pytest.mark.requirement("O12")

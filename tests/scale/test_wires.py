@@ -181,7 +181,7 @@ async def test_an_ended_session_is_over_at_both_processes(pair: Pair, http: http
         ):
             assert len(await until_said(working, 2)) == 2
             assert (await http.delete(away.path, headers=away.headers)).status_code == 204
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(20):
                 assert [told.data for told in await Stream(news.aiter_lines()).rest()] == []
                 assert (await working.rest())[-1].data["error"]["code"] == -32800
             await eventually_marked(pair, f"ended-{gate.name}")

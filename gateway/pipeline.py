@@ -63,16 +63,8 @@ class Pipeline:
         self.approving: Final = Approving(self._dialogue, denials, self.pages, limits)
         self.parking: Final = Parking(limits)
 
-    async def run(self, request: Request, reply: Reply, reach: Reach, again: Again) -> None:
-        """Answer one call. Raises `Unavailable` when its intent cannot be made durable."""
-        try:
-            await self._judge(request, reply, reach, again)
-        except Anew:
-            await self._judge(request, reply, await again(request), again, counted=True)
-
-    async def _judge(
-        self, request: Request, reply: Reply, reach: Reach, again: Again, *, counted: bool = False
-    ) -> None:
+    async def run(self, request: Request, reply: Reply, reach: Reach, again: Again, *, counted: bool = False) -> None:
+        """Answer one call; `counted`: toward rate limits, before. Raises `Unavailable` when it cannot be recorded."""
         early = None
         if rounds.STATE in request.params or rounds.RESPONSES in request.params:
             if request.era == "modern" and rounds.STATE in request.params:
@@ -90,7 +82,11 @@ class Pipeline:
             return
         decision = decision_on(call, reach)
         asked = Run(_narrowed(request, call), reply, reach, call, intent_of(request, call, decision), again)
-        run = asked if decision.effect == "allow" else await self._opened(asked, decision)
+        try:
+            run = asked if decision.effect == "allow" else await self._opened(asked, decision)
+        except Anew:
+            await self.run(request, reply, await again(request), again, counted=True)
+            return
         if run is None:
             return
         await self._record(run)

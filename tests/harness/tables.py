@@ -27,8 +27,9 @@ def lay_out(data: Path) -> None:
 
 
 def lay_out_postgresql(url: str) -> None:
-    """The same in the empty database of a PostgreSQL server."""
-    command = [program("psql"), "--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-f", str(_dumped()), url]
+    """The same in the empty database of a PostgreSQL server; the hub's own options in the URL are left out."""
+    server = url.partition("?")[0]
+    command = [program("psql"), "--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-f", str(_dumped()), server]
     subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL)
 
 

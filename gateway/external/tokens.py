@@ -1,7 +1,5 @@
 """What a JWT says before and after its signature was checked (RFC 7519, RFC 9068). No I/O."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +8,7 @@ import jwt
 
 from mcphub.accounts.selectors import IssuerSpec
 from mcphub.accounts.social.identity import Claim, readable_claims
+from mcphub.core import base64url
 from mcphub.core.strictjson import BadJson, loads
 from policies.mapping import texts_of
 
@@ -47,7 +46,7 @@ def read(secret: str) -> Unproven | None:
     head, body, _ = secret.split(".")
     try:
         header, payload = _object(head), _object(body)
-    except (BadJson, binascii.Error, ValueError):
+    except (BadJson, ValueError):
         return None
     issuer, algorithm, key_id = payload.get("iss"), header.get("alg"), header.get("kid")
     if not isinstance(issuer, str) or not isinstance(algorithm, str) or "crit" in header:
@@ -81,8 +80,7 @@ def verify(secret: str, key: jwt.PyJWK, spec: IssuerSpec) -> Verified | None:
 
 
 def _object(part: str) -> dict[str, Any]:
-    raw = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
-    found = loads(raw)
+    found = loads(base64url.decode(part))
     if not isinstance(found, dict):
         raise BadJson("not an object")
     return found

@@ -1,7 +1,5 @@
 """Shapes that all of the REST API shares: texts, pages by key, the one error."""
 
-import base64
-import binascii
 import json
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Generic, TypeVar
@@ -12,6 +10,7 @@ from ninja import Field, Schema
 from pydantic import AfterValidator, ConfigDict
 
 from mcphub.accounts.rest import ApiFault
+from mcphub.core import base64url
 
 MOST: Final = 200
 T = TypeVar("T")
@@ -99,16 +98,15 @@ def _cursor(row: Model, key: Sequence[str]) -> str:
         for step in name.split("__"):
             value = getattr(value, step)
         values.append(value if isinstance(value, int) else str(value))
-    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+    return base64url.encode(json.dumps(values).encode())
 
 
 def _opened(cursor: str) -> list[str | int]:
     try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        values = json.loads(raw)
+        values = json.loads(base64url.decode(cursor))
         good = isinstance(values, list) and all(type(value) in (str, int) for value in values)
         texts = [_storable(value) for value in values if isinstance(value, str)] if good else None
-    except (binascii.Error, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         raise _bad() from None
     if texts is None or any(isinstance(value, int) and abs(value) >= 2**31 for value in values):
         raise _bad()

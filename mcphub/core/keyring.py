@@ -4,7 +4,6 @@ Keys derive by HKDF-SHA256 (RFC 5869) with a purpose label, and whatever they ma
 its ring key, so that the ring can turn without anything becoming unreadable.
 """
 
-import base64
 import hashlib
 import hmac
 import os
@@ -16,6 +15,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from mcphub.core import base64url
 
 NONCE_BYTES: Final = 12
 KEY_ID_BYTES: Final = 4
@@ -67,12 +68,12 @@ class Keyring:
         """Encrypt (AES-256-GCM) to URL-safe text that opens only with the same purpose and `bound_to`."""
         nonce = os.urandom(NONCE_BYTES)
         box = AESGCM(self.key(purpose)).encrypt(nonce, plain, bound_to)
-        return base64.urlsafe_b64encode(bytes.fromhex(self.newest) + nonce + box).rstrip(b"=").decode()
+        return base64url.encode(bytes.fromhex(self.newest) + nonce + box)
 
     def open(self, purpose: str, sealed: str, bound_to: bytes = b"") -> bytes:
         """The plain bytes of `seal`. Raises `KeyringError` when anything about it is wrong."""
         try:
-            raw = base64.b64decode(sealed + "=" * (-len(sealed) % 4), altchars=b"-_", validate=True)
+            raw = base64url.decode(sealed)
         except ValueError:
             raise KeyringError("not a sealed value") from None
         if len(raw) < KEY_ID_BYTES + NONCE_BYTES + 16:
@@ -89,7 +90,7 @@ class Keyring:
 
     def sealed_with(self, sealed: str) -> str:
         """The id of the ring key that sealed the value."""
-        return base64.urlsafe_b64decode(sealed[:8])[:KEY_ID_BYTES].hex()
+        return base64url.decode(sealed[:8])[:KEY_ID_BYTES].hex()
 
 
 def key_id(secret: str) -> str:

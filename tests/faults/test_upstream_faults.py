@@ -5,6 +5,7 @@ the client is told, what is on record, how often it ran, and that the hub then h
 F09 and F10 hold as far as static credentials go: nothing is refreshed yet, and no link is given.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -116,7 +117,8 @@ def expect(told: Told, reason: str, outcome: Any, says: str = "") -> None:
     assert told.error is not None, told.text
     retryable = outcome == "not_sent" and reason in {"unreachable", "timeout", "breaker_open", "rate_limited"}
     facts = {"reason": reason, "outcome": outcome, "retryable": retryable, "call_id": told.call_id}
-    assert told.error == facts, told.text
+    wait = re.search(r"Wait (\d+) s\.", told.text)
+    assert told.error == facts | ({"retry_after": int(wait[1])} if wait else {}), told.text
     assert told.call_id
     parts = (says, EFFECT[outcome], advice(reason, outcome), f"Call id: {told.call_id}")  # type: ignore[arg-type]  # a reason
     assert all(part in told.text for part in parts), told.text

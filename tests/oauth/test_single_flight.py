@@ -20,6 +20,8 @@ from tests.harness.waiting import until
 from tests.oauth.person import Person
 
 CALLS: Final = 50
+ROUNDS: Final = 200
+"""So often at most, until both processes have heard that the token is over."""
 LEASE_S: Final = 2
 EMAIL: Final = "alice@example.com"
 REFRESH: Final = "refresh_token"
@@ -115,8 +117,11 @@ async def test_fifty_calls_on_two_processes_refresh_a_single_use_token_once(pair
             results = await asyncio.gather(*(client.call("whoami", id=number) for number in range(CALLS // 2)))
         return [result["content"][0]["text"] for result in results]
 
-    said = await asyncio.gather(*map(many, pair.hubs))
-    assert said == [["alice"] * (CALLS // 2)] * 2
+    for _ in range(ROUNDS):
+        said = await asyncio.gather(*map(many, pair.hubs))
+        assert said == [["alice"] * (CALLS // 2)] * 2
+        if len(pair.refreshes()) > before:
+            break
     assert pair.refreshes()[before:] == [200]
     assert pair.row("state") == "connected"
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mcphub.accounts import quotas
 from mcphub.accounts.models import ApiKey, Membership
 from mcphub.accounts.roles import MEMBER, OPERATOR, OWNER, RIGHTS, VIEWER, Right, rights_of
 from mcphub.accounts.roles import role_names as known_roles
@@ -13,6 +14,9 @@ from policies.mapping import MappingSpec, mapped
 from policies.models import AttributeMapping, Grant, RateLimit, Role, Rule, Toolset
 from policies.rates import RateSpec
 from upstreams.models import Definition
+
+QUOTA_S: Final = 60
+"""Quotas of calls are for a minute."""
 
 URI_RISK: Final = types.Risk.READ
 """Of whatever has a URI (`upstreams.risk.risk_of`)."""
@@ -41,8 +45,10 @@ def rules(org_id: Any) -> list[types.Rule]:
 
 
 def rate_limits(org_id: Any) -> list[RateSpec]:
-    """The org's rate limits that are switched on."""
-    return [row.spec() for row in RateLimit.objects.for_org(org_id).filter(enabled=True)]
+    """The org's rate limits that are switched on, and what its quota allows."""
+    found = [row.spec() for row in RateLimit.objects.for_org(org_id).filter(enabled=True)]
+    calls = quotas.limit(org_id, "calls")
+    return [*found, RateSpec(f"quota-{org_id}", "quota", "org", calls, QUOTA_S)] if calls else found
 
 
 def toolsets(org_id: Any) -> list[types.ToolsetSpec]:

@@ -25,7 +25,7 @@ class InstallationAdmin(OrgScopedAdmin):
     """One row, for hub admins: its list is its page."""
 
     required_right = Right.MANAGE_ORG
-    fields = ("self_service", "members", "upstreams")
+    fields = ("self_service", "members", "upstreams", "calls")
 
     def scoped(self, request: HttpRequest, rows: Any, right: Right) -> Any:
         return rows if is_hub_admin(request) else rows.none()
@@ -55,9 +55,9 @@ class OrgQuotaAdmin(OrgScopedAdmin):
 
     required_right = Right.MANAGE_ORG
     view_right = Right.MANAGE_ORG
-    list_display = ("org", "members", "upstreams")
+    list_display = ("org", "members", "upstreams", "calls")
     list_select_related = ("org",)
-    fields = ("org", "members", "upstreams")
+    fields = ("org", "members", "upstreams", "calls")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return is_hub_admin(request)

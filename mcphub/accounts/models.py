@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final, Self
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
 from django.db.models import F
 
@@ -416,6 +416,13 @@ class Quota(models.Model):
 
     members = models.PositiveIntegerField(null=True, blank=True, help_text="People, open invitations included.")
     upstreams = models.PositiveIntegerField(null=True, blank=True)
+    calls = models.PositiveIntegerField(
+        "calls a minute",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(10_000)],
+        help_text="Of everybody in the org together, over a sliding window.",
+    )
 
     class Meta:
         abstract = True
@@ -438,8 +445,14 @@ class Installation(Quota):
     def __str__(self) -> str:
         return "This hub"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """What holds for all orgs is in every snapshot."""
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            bump(Org.objects.values_list("pk", flat=True))
 
-class OrgQuota(Quota):
+
+class OrgQuota(Versioned, Quota):
     """An org's own quotas, in place of the installation's."""
 
     org = models.OneToOneField(Org, on_delete=models.CASCADE, primary_key=True, related_name="quota")

@@ -1,10 +1,11 @@
 """How much an org may use, as hub admins set it; services ask before they make one more."""
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from mcphub.accounts.models import Installation, Org, OrgQuota
 
 Kind = Literal["members", "upstreams"]
+Limited = Literal["members", "upstreams", "calls"]
 WORDS: Final = {"members": ("member", "members"), "upstreams": ("upstream", "upstreams")}
 
 
@@ -13,16 +14,16 @@ def installation() -> Installation:
     return Installation.objects.filter(pk=Installation.ONLY).first() or Installation()
 
 
-def limit(org: Org, kind: Kind) -> int | None:
-    """How many the org may have; None for no limit. An org with quotas of its own has these only."""
-    own = OrgQuota.objects.filter(pk=org.pk).first()
+def limit(org_id: Any, kind: Limited) -> int | None:
+    """How many the org may have, or calls a minute; None: no limit. Quotas of its own replace all of the hub's."""
+    own = OrgQuota.objects.filter(pk=org_id).first()
     found: int | None = getattr(own or installation(), kind)
     return found
 
 
 def fault(org: Org, kind: Kind, used: int, more: int = 1) -> str:
     """Why the org may not have so many more beside the `used` ones, or ""; call it under the org's lock."""
-    most = limit(org, kind)
+    most = limit(org.pk, kind)
     if most is None or used + more <= most:
         return ""
     one, many = WORDS[kind]

@@ -95,6 +95,22 @@ def test_an_edit_in_the_admin_holds_at_once_and_ends_at_once(hub: Hub) -> None:
 
 
 @pytest.mark.requirement("O12")
+def test_a_quota_of_calls_is_a_limit_that_hub_admins_set(hub: Hub) -> None:
+    def shell(code: str) -> None:
+        imports = "from mcphub.accounts import quotas; from mcphub.accounts.models import Org, OrgQuota"
+        hub.manage("shell", "--no-imports", "-c", f"{imports}; org = Org.objects.get(slug='default'); {code}")
+
+    shell("only = quotas.installation(); only.calls = 1; only.save()")
+    until("the quota of the hub", lambda: echo(hub) == "rate_limited")
+    shell("OrgQuota(org=org, calls=10000).save()")
+    until("the org's own in its place", lambda: echo(hub) == "")
+    shell("OrgQuota.objects.get(org=org).delete()")
+    until("the hub's again", lambda: echo(hub) == "rate_limited")
+    shell("only = quotas.installation(); only.calls = None; only.save()")
+    until("no quota", lambda: echo(hub) == "")
+
+
+@pytest.mark.requirement("O12")
 def test_a_hidden_tool_is_unknown_whatever_its_limit(hub: Hub) -> None:
     key = hub.manage_json("create_key", "viewer-of-limits", "--org", "default", "--role", "viewer")["key"]
     put(hub, "hidden", calls=1, seconds=600, tools=["mark"])

@@ -20,7 +20,7 @@ CLOUD := MCPHUB_MODE=cloud MCPHUB_SERVER_URL=https://hub.example MCPHUB_ALLOWED_
 	MCPHUB_SECRET_KEY=check-only-Zq8vN2rT5yLw9pXc3mKd7sHj4bGf6aEu1oRiQ0tY \
 	MCPHUB_ENCRYPTION_KEYS=check-only-Wm4tB8nQ2kVx7zLp5cYr9dJh3gSf6aEu1oTi
 
-.PHONY: help up dev test check bench bench-peers soak conformance cover dist image
+.PHONY: help up dev test check bench bench-peers soak conformance cover mutants dist image
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,6 +37,10 @@ test: .venv/.ready ## the whole suite; MCPHUB_TEST_DATABASE=postgresql runs it o
 
 cover: .venv/.ready ## the suite with a table of the lines that it did not reach
 	@exec $(PYTHON) -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+mutants: .venv/.ready ## do the tests notice when policy decides differently? ARGS="--sample 7" tries a tenth
+	@$(UV) sync --quiet --frozen --inexact --group mutation
+	@exec $(PYTHON) -m tests.mutation $(ARGS)
 
 check: .venv/.ready ## format, lint, types, import contracts, migrations, deployment checks
 	$(UV) lock --check --quiet

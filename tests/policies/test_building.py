@@ -75,3 +75,28 @@ def test_every_operator_compiles_whatever_is_typed(operator: str) -> None:
 )
 def test_it_joins_what_is_there(condition: str, whole: str) -> None:
     assert joined(condition, "b") == whole
+
+
+@pytest.mark.parametrize(
+    ("effect", "argument", "operator", "value", "condition"),
+    [
+        ("allow", "zone", "is", "ü", 'arguments.zone == "ü"'),
+        ("allow", "zone", "is", '"ü"', 'arguments.zone == "ü"'),
+        ("allow", "zone", "is", "5", "arguments.zone == 5"),
+        ("allow", "zone", "is", "[1]", 'arguments.zone == "[1]"'),
+        ("allow", "zone", "is", '{"a": "é"}', 'arguments.zone == "{\\"a\\": \\"é\\"}"'),
+        ("allow", "zone", "starts", "ü", 'arguments.zone.startsWith("ü")'),
+        ("allow", "zone", "one-of", "a, ,2", 'arguments.zone in ["a", 2]'),
+        ("deny", "zone", "is", "x", 'has(arguments.zone) && arguments.zone == "x"'),
+        ("ask", "zone", "is", "x", 'has(arguments.zone) && arguments.zone == "x"'),
+        ("deny", "zone", "is-not", "x", 'arguments.zone != "x"'),
+        ("deny", "zone", "starts-not", "x", '!arguments.zone.startsWith("x")'),
+        ("deny", "zone", "given", "", "has(arguments.zone)"),
+        ("deny", "zone", "missing", "", "!(has(arguments.zone))"),
+        ("deny", "a-é", "is", "x", '"a-é" in arguments && arguments["a-é"] == "x"'),
+        ("allow", "in", "given", "", '"in" in arguments'),
+        ("allow", "in", "is", "1", 'arguments["in"] == 1'),
+    ],
+)
+def test_the_text_that_is_built(effect: Effect, argument: str, operator: str, value: str, condition: str) -> None:
+    assert build(effect, argument, operator, value) == condition

@@ -10,7 +10,7 @@ from mcphub.core.limits import Limits
 from policies.cel_source import BadCondition
 from policies.conditions import Evaluation, Failure, compile_condition, within
 from policies.engine import decide
-from policies.types import Target
+from policies.types import CallRequest, Risk, Target
 from tests.policies.build import call, rule, ruleset
 
 LIMITS = Limits()
@@ -213,3 +213,85 @@ def test_one_evaluation_serves_many_targets() -> None:
     second = call("time/b")
     assert isinstance(second.target, Target)
     assert [evaluation.holds(condition, request) for request in (first, second, first)] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("value", "nodes", "expected"),
+    [
+        ([[1, 2], [3, 4]], 7, True),
+        ([[1, 2], [3, 4]], 6, False),
+        ([{"a": 1}, {"b": 2}], 5, True),
+        ([{"a": 1}, {"b": 2}], 4, False),
+        ([[[[]]]], 4, True),
+        ([[[[]]]], 3, False),
+        (({}, {}), 3, True),
+        (("a", "b", "c"), 3, False),
+    ],
+)
+def test_every_value_counts_once_wherever_it_stands(value: Any, nodes: int, expected: bool) -> None:
+    assert within(value, nodes, 100) is expected
+
+
+class Endless(list[Any]):
+    """Fails when it is walked: its length alone was too much."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError("walked")
+
+
+def test_what_is_too_long_is_not_walked() -> None:
+    assert not within([1, 2, Endless([0] * 8)], 10, 100)
+    assert not within({"a": 1, "b": Endless([0] * 8)}, 10, 100)
+
+
+def test_size_is_of_bytes_also_where_characters_are_few() -> None:
+    assert within("é" * 5, 1, 10)
+    assert not within("é" * 5, 1, 9)
+    assert not within("\ud800", 1, 2)
+    assert within("\ud800", 1, 3)
+
+
+def test_arguments_that_nobody_gave_are_empty() -> None:
+    request = CallRequest(Target("tool", "time", "x", Risk.READ), frozenset())
+    evaluation = Evaluation(request, LIMITS)
+    assert evaluation.holds(compile_condition("arguments == {}")) is True
+    assert evaluation.holds(compile_condition("client == {}")) is True
+
+
+def test_the_words_of_failures() -> None:
+    assert verdict("arguments.n", {"n": 1}) == Failure("the result is not true or false")
+    assert verdict("arguments.n.matches('1')", {"n": 1}) == Failure("a function cannot be applied to a value")
+    assert verdict("arguments.n == 1", {"n": 2**64}) == Failure("arguments: larger than conditions may read")
+    assert verdict("client.n == 1", client={"n": 2**64}) == Failure("client: larger than conditions may read")
+    assert verdict("client.n == 1", client={"n": object()}) == Failure("client: a value that conditions cannot read")
+
+
+def test_a_failure_of_one_condition_holds_for_the_next_one_too() -> None:
+    evaluation = Evaluation(call(arguments={"n": 2**64}, client={"n": 2**64}), LIMITS)
+    for root in ("arguments", "client") * 2:
+        assert isinstance(evaluation.holds(compile_condition(f"{root}.n == 1")), Failure)
+    assert evaluation.holds(compile_condition("tool.name == 'get_time'")) is True
+
+
+def test_conditions_with_patterns_share_one_evaluation() -> None:
+    evaluation = Evaluation(call(arguments={"a": "x", "b": "y"}), LIMITS)
+    one = compile_condition("arguments.a.matches('^x$') && arguments.b.matches('y')")
+    other = compile_condition("arguments.b.matches('^x$')")
+    assert [evaluation.holds(each) for each in (one, other, one)] == [True, False, True]
+    assert (set(one.patterns), set(other.patterns)) == ({"^x$", "y"}, {"^x$"})
+
+
+def test_what_a_condition_reads() -> None:
+    both = compile_condition("arguments.n == client.n")
+    neither = compile_condition("principal.id == tool.name")
+    assert (both.reads_arguments, both.reads_client, both.source) == (True, True, "arguments.n == client.n")
+    assert (neither.reads_arguments, neither.reads_client) == (False, False)
+    assert neither.paths == {("principal", "id")}
+    assert not neither.patterns
+
+
+def test_a_pattern_may_not_take_more_memory_than_is_set(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BadCondition, match=r"^pattern: pattern too large - compile failed$") as caught:
+        compile_condition(r"tool.name.matches(r'\pL{100}')")
+    assert caught.value.at == 18
+    assert capfd.readouterr() == ("", ""), "the library logs nothing"

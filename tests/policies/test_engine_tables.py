@@ -1,13 +1,25 @@
 """Rows of (policy, call, decision): the order of DESIGN §7, one line each."""
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from mcphub.core.principal import KeyScope
-from policies.compiler import compile_policy
-from policies.engine import Switches, attributes_read, decide, gate, listing, listings, view_facts
-from policies.types import Grant, Listing, Risk, RoleSpec, Rule
+from policies import engine
+from policies.compiler import Problem, compile_policy, rule_entry
+from policies.engine import (
+    Switches,
+    attributes_read,
+    decide,
+    gate,
+    listing,
+    listings,
+    rate_limited,
+    set_by_operator,
+    view_facts,
+)
+from policies.types import KINDS, Decision, Grant, Listing, Risk, RoleSpec, Rule
 from tests.policies.build import call, rule, ruleset, target
 
 ALLOW = rule("allow", priority=500)
@@ -243,3 +255,140 @@ def test_allow_that_cannot_be_compiled_is_left_out_and_deny_always_holds() -> No
 
 def test_disabled_rules_are_not_even_compiled() -> None:
     assert not compile_policy((), (), (rule("deny", enabled=False, condition="(("),)).problems
+
+
+ANN = {"id": "ann"}
+UNKNOWN = "principal.absent == 1"
+ABSENT = "its condition cannot be evaluated (a field is absent) and counts as"
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason", "trace"),
+    [
+        (
+            [rule("allow", id="A", condition="principal.id == 'ann'")],
+            "rule 'A' allows this",
+            [("A", True, "its condition is true", "")],
+        ),
+        ([rule("allow", id="A", condition="principal.id == 'bob'"), rule("allow", id="B", priority=900)], "", []),
+        (
+            [rule("ask", id="A", condition=UNKNOWN)],
+            f"rule 'A' asks a person about this ({ABSENT} true)",
+            [("A", True, f"{ABSENT} true", "a field is absent")],
+        ),
+        (
+            [rule("allow", id="A", condition=UNKNOWN), rule("deny", id="B", priority=900, reason="closed")],
+            f"closed; A: {ABSENT} false",
+            [("A", False, f"{ABSENT} false", "a field is absent")],
+        ),
+        (
+            [rule("allow", id="A", condition=UNKNOWN), rule("allow", id="B", priority=900)],
+            "rule 'B' allows this",
+            [("A", False, f"{ABSENT} false", "a field is absent")],
+        ),
+        (
+            [rule("allow", id=f"A{n}", condition=UNKNOWN, priority=n) for n in range(4)],
+            "no rule or grant allows read tools of time here (roles: none)"
+            + "".join(f"; A{n}: {ABSENT} false" for n in range(3)),
+            [(f"A{n}", False, f"{ABSENT} false", "a field is absent") for n in range(4)],
+        ),
+        (
+            [rule("allow", id="A", condition=UNKNOWN), rule("deny", id="B", priority=900, condition="true")],
+            "rule 'B' denies this",
+            [("A", False, f"{ABSENT} false", "a field is absent"), ("B", True, "its condition is true", "")],
+        ),
+    ],
+)
+def test_a_decision_tells_what_its_conditions_came_to(rules: list[Rule], reason: str, trace: list[Any]) -> None:
+    decision = decide(ruleset(*rules), call(principal=ANN))
+    assert decision.reason == (reason or "rule 'B' allows this")
+    assert [(line.rule, line.matched, line.why, line.failure) for line in decision.trace] == trace
+    assert all(line.name == line.rule for line in decision.trace)
+
+
+@pytest.mark.parametrize(
+    ("switches", "reason"),
+    [
+        (Switches(org_enabled=False), "the org is disabled"),
+        (Switches(upstream_enabled=False), "the upstream is disabled"),
+        (Switches(definition_enabled=False), "an operator switched this off"),
+        (Switches(held=True), "its definition changed and waits for approval"),
+        (Switches(False, False, False, True), "the org is disabled"),
+    ],
+)
+def test_a_closed_gate_says_why(switches: Switches, reason: str) -> None:
+    closed = gate(target("time/get_time"), KeyScope(), switches)
+    assert closed is not None
+    assert (closed.reason, closed.trace) == (reason, ())
+
+
+def test_the_denials_that_are_found_later_are_gates_too() -> None:
+    assert rate_limited("Wait 3 s.") == Decision("deny", "gate:rate_limited", "Wait 3 s.")
+    told = "the argument 'zone' is set by an operator, leave it out"
+    assert set_by_operator("zone") == Decision("deny", "gate:set_by_operator", told)
+
+
+def test_the_facts_of_a_view_are_text_that_is_equal_when_the_values_are() -> None:
+    id_, client = frozenset({("principal", "id")}), frozenset({("client", "name"), ("client", "capabilities")})
+    ann = call(principal={"id": "ann"}, client={"name": "x", "capabilities": {"a": 1, "b": 2}})
+    assert view_facts(frozenset(), ann) == ""
+    assert view_facts(id_, ann) == '[["ann"]]'
+    assert view_facts(id_, call()) == "[[]]"
+    turned = call(client={"capabilities": MappingProxyType({"b": 2, "a": 1}), "name": "x"})
+    assert view_facts(client, ann) == view_facts(client, turned) == '[[{"a": 1, "b": 2}], ["x"]]'
+    assert view_facts(id_, call(principal={"id": READ})) == '[["read"]]'
+    assert view_facts(id_, call(principal={"id": frozenset({"x"})})) == "[[\"frozenset({'x'})\"]]"
+
+
+def test_a_rule_becomes_an_entry_and_its_faults_become_problems() -> None:
+    problems: list[Problem] = []
+    plain = rule_entry(rule("ask", id="q", reason="because"), problems)
+    assert plain is not None
+    assert not problems
+    assert (plain.source, plain.id, plain.name, plain.effect, plain.reason) == ("rule", "q", "q", "ask", "because")
+    assert (plain.condition, plain.unreadable, plain.outside, dict(plain.switches)) == (None, False, frozenset(), {})
+    assert (plain.kinds, plain.risks) == (frozenset({"tool"}), frozenset(Risk))
+    assert all(globs.any for globs in (plain.roles, plain.upstreams, plain.tools, plain.applications))
+    bad = rule_entry(Rule("id", "name", 1, "deny", kinds=(), condition="1 == who"), problems)
+    assert bad is not None
+    assert (bad.id, bad.name, bad.unreadable, bad.condition) == ("id", "name", True, None)
+    assert bad.kinds == frozenset(KINDS)
+    assert bad.reason == "rule 'name' denies this (its condition cannot be read, so it always holds)"
+    assert rule_entry(Rule("id2", "name", 1, "allow", condition="1 == who"), problems) is None
+    told = "unknown name 'who'; there are principal, tool, arguments, client"
+    assert problems == [Problem("id", "condition", told, 5), Problem("id2", "condition", told, 5)]
+
+
+def test_what_grants_open_is_an_entry_each() -> None:
+    switches = {("tool", "log"): True}
+    entries = ruleset(
+        grants=(
+            Grant("dev", "git", "all"),
+            Grant("dev", "svn", "none"),
+            Grant("ops", "git", "custom", {("tool", "x"): False}),
+            Grant("ops", "cvs", "custom", switches),  # type: ignore[arg-type]
+        ),
+        roles=(RoleSpec("dev", "read-only"), RoleSpec("ops")),
+    ).entries
+    told = [(entry.source, entry.id, entry.name, entry.effect, entry.reason) for entry in entries]
+    assert told == [
+        ("grant", "grant:dev/git", "grant:dev/git", "allow", "role dev has all of git"),
+        ("grant", "grant:ops/cvs", "grant:ops/cvs", "allow", "role ops has custom of cvs"),
+        ("grant", "role:dev", "role:dev", "allow", "role dev has read-only on every upstream"),
+    ]
+    assert [entry.risks for entry in entries] == [frozenset(Risk), frozenset(), frozenset({READ})]
+    assert [entry.outside for entry in entries] == [frozenset(), frozenset(), frozenset({"git", "svn"})]
+    assert [dict(entry.switches) for entry in entries] == [{}, switches, {}]
+    assert all(entry.kinds == frozenset(KINDS) and entry.tools.any and entry.applications.any for entry in entries)
+
+
+def test_plans_are_remembered_and_shared_and_their_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MAX_PLANS", 2)
+    rules = ruleset(ALLOW)
+    first = rules.plan(call("time/a"))
+    assert rules.plan(call("time/a")) is first
+    assert rules.plan(call("time/b")) is first
+    assert (len(rules.plans), len(rules.shared)) == (2, 1)
+    again = rules.plan(call("time/c"))
+    assert again == first
+    assert (len(rules.plans), len(rules.shared)) == (1, 1)

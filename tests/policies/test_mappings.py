@@ -10,40 +10,12 @@ from mcphub.accounts.models import Membership, Org
 from mcphub.accounts.selectors import person_principal, rights_by_org
 from mcphub.accounts.social.entering import person_behind
 from mcphub.accounts.social.identity import Identity, readable_claims
-from policies.mapping import MappingSpec, mapped
 from policies.models import AttributeMapping
 from tests.accounts.conftest import People, org, other, people
 
 __all__ = ["org", "other", "people"]
 
 BASE = "/api/v1/orgs/north/attribute-mappings"
-
-
-@pytest.mark.requirement("S6")
-@pytest.mark.parametrize(
-    ("values", "claim", "gives"),
-    [
-        (["eng"], "eng", True),
-        (["eng"], "Eng", False),
-        (["eng"], ["ops", "eng"], True),
-        (["eng"], ["ops"], False),
-        (["eng"], "ops eng", False),
-        (["true"], True, True),
-        (["true"], False, False),
-        (["false"], False, True),
-        (["true"], "true", True),
-        (["*"], "anything", True),
-        (["*"], "", False),
-        (["*"], False, False),
-        (["*"], [], False),
-        (["1"], 1, False),
-        (["eng"], {"eng": True}, False),
-        (["eng"], None, False),
-    ],
-)
-def test_what_a_claim_gives(values: list[str], claim: Any, gives: bool) -> None:
-    line = MappingSpec("line", "groups", frozenset(values), ("viewer",))
-    assert bool(mapped([line], "people", {"groups": claim}).roles) == gives
 
 
 def test_claims_inside_objects_are_named_by_their_path() -> None:

@@ -1,11 +1,14 @@
 """Rate limits: what each speaks of and counts together, and that no window ever holds too many."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.rates import MOST_WINDOWS, Window, Windows
-from policies.rates import Per, Rates, RateSpec
+from policies import rates
+from policies.rates import PERS, Per, Rates, RateSpec
 from policies.types import Risk, Target
 
 ROLES = frozenset({"viewer"})
@@ -99,3 +102,29 @@ def test_memory_is_bounded_and_what_was_used_last_is_kept() -> None:
         windows.take([Window(str(number), 1, 10)])
     assert len(windows._calls) <= MOST_WINDOWS
     assert windows.take([own]) is not None
+
+
+def test_what_was_found_is_remembered_by_roles_upstream_and_name_within_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rates, "MOST_FOUND", 2)
+    notes, mail = limit(upstreams=("notes",)), limit(id="2", upstreams=("mail",))
+    found, walks = Rates([notes, mail]), []
+
+    class Walked(tuple[RateSpec, ...]):
+        def __iter__(self) -> Iterator[RateSpec]:
+            walks.append(1)
+            return super().__iter__()
+
+    found._specs = Walked(found._specs)  # type: ignore[misc]  # to count
+    for _ in range(2):
+        assert found.of(ROLES, MARK) == (notes,)
+        assert found.of(ROLES, Target("tool", "mail", "mark", Risk.READ)) == (mail,)
+    assert len(walks) == 2
+    assert found.of(frozenset(), MARK) == (notes,)
+    assert len(found._found) == 1
+    assert len(walks) == 3
+
+
+def test_the_keys_that_limits_count_by() -> None:
+    assert [limit(per=per).key("ann", MARK) for per in PERS] == ["1/ann", "1/", "1/notes", "1/notes/mark"]

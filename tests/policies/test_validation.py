@@ -78,3 +78,68 @@ def test_problems_carry_field_and_place() -> None:
     assert found["condition"].at == 8
     assert found["condition"].text.startswith("Line 1, column 9:")
     assert not rule_problems(rule("allow", condition="  "))
+
+
+NO_ROLE = "It can never match: no role has such a name."
+NOTHING = "It matches nothing that an upstream offers now."
+FIRST = "It is shadowed: rule 'first' comes first and decides all that it speaks of."
+ALL_OF_THEM = "It is shadowed: rules before it decide everything that it matches now."
+
+
+@pytest.mark.parametrize(
+    ("parts", "earlier", "warnings"),
+    [
+        ({"roles": ("ops",), "tools": ("pull",)}, [], [NO_ROLE, NOTHING]),
+        ({"roles": ("ops", "dev")}, [], []),
+        ({}, [{"kinds": ("prompt",)}], []),
+        ({"kinds": ("tool", "prompt")}, [{}], []),
+        ({"kinds": ("prompt",)}, [{"kinds": ("tool", "prompt")}], [FIRST]),
+        ({}, [{"risks": (Risk.READ,)}], []),
+        ({"risks": (Risk.READ,)}, [{"risks": (Risk.READ, Risk.WRITE)}], [FIRST]),
+        ({"upstreams": ("git", "time")}, [{"upstreams": ("git",)}], []),
+        ({}, [{"upstreams": ("git",)}, {"upstreams": ("time",)}], [ALL_OF_THEM]),
+        ({}, [{"upstreams": ("git",)}, {"upstreams": ("time",), "roles": ("dev",)}], []),
+        ({}, [{"upstreams": ("git",)}, {"upstreams": ("time",), "condition": "true"}], []),
+        ({}, [{"upstreams": ("git",)}, {"upstreams": ("time",), "applications": ("a",)}], []),
+        ({"tools": ("pull",)}, [{"tools": ("p?sh",)}], [NOTHING]),
+        ({"tools": ("pull",)}, [{}], [NOTHING, FIRST]),
+        ({"condition": "arguments.n == 1"}, [{}], [FIRST]),
+        ({"condition": "1 == who"}, [{}], [FIRST]),
+        ({"effect": "allow", "condition": "1 == who"}, [{}], []),
+    ],
+)
+def test_the_words_of_warnings(parts: dict[str, Any], earlier: list[dict[str, Any]], warnings: list[str]) -> None:
+    one = Rule(**{"id": "one", "name": "one", "priority": 100, "effect": "deny", **parts})
+    others = [
+        rule("allow", id="first" if len(earlier) == 1 else str(n), priority=n, **item)
+        for n, item in enumerate(earlier)
+    ]
+    assert rule_warnings(one, [one, *others[::-1]], TARGETS, ROLES) == warnings
+
+
+def test_the_first_of_several_that_shadow_is_named() -> None:
+    others = [rule("allow", id="later", priority=2), rule("allow", id="first", priority=1)]
+    assert rule_warnings(rule("deny", id="one"), others, TARGETS, ROLES) == [FIRST]
+
+
+@pytest.mark.parametrize(
+    ("parts", "problems"),
+    [
+        ({}, []),
+        ({"roles": ("x",) * 200, "tools": ("y" * 1_024,)}, []),
+        ({"roles": ("x",) * 201}, [("roles", "At most 200 entries.", None)]),
+        ({"upstreams": (" ",)}, [("upstreams", "' ' is empty or longer than 1024 characters.", None)]),
+        (
+            {"applications": ("z" * 1_025,)},
+            [("applications", f"'{'z' * 40}' is empty or longer than 1024 characters.", None)],
+        ),
+        ({"kinds": ()}, [("kinds", "Choose at least one kind.", None)]),
+        ({"condition": "1 +\n 1 == `"}, [("condition", "Line 2, column 7: unexpected character '`'.", 10)]),
+        ({"condition": "`"}, [("condition", "Line 1, column 1: unexpected character '`'.", 0)]),
+        ({"condition": ".tool == 1"}, [("condition", "This form of naming a value is not supported.", None)]),
+    ],
+)
+def test_the_words_of_problems(parts: dict[str, Any], problems: list[tuple[str, str, int | None]]) -> None:
+    found = rule_problems(rule("allow", id="r", **parts))
+    assert [(one.field, one.text, one.at) for one in found] == problems
+    assert all(one.rule == "r" for one in found)

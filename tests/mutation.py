@@ -17,6 +17,8 @@ from typing import Any, Final
 
 LEAST: Final = 90
 ROOT: Final = Path(__file__).resolve().parent.parent
+FOLDERS: Final = ("policies", "mcphub", "audit", "upstreams", "gateway", "templates", "static", "tests")
+FILES: Final = ("manage.py", "pyproject.toml")
 MUTMUT: Final = Path(sys.executable).with_name("mutmut")
 
 
@@ -36,12 +38,12 @@ def main() -> int:
 
 
 def copy(folder: Path) -> None:
-    """What git knows of the checkout, as it stands."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    """What is changed and what its tests need, as it stands in the checkout."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    for name in FILES:
+        shutil.copy2(ROOT / name, folder / name)
 
 
 def run(folder: Path, sample: str | None) -> int:

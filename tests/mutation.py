@@ -12,13 +12,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from mutmut.stats import status_by_exit_code
 
 LEAST: Final = 90
 ROOT: Final = Path(__file__).resolve().parent.parent
-FOLDERS: Final = ("policies", "mcphub", "audit", "upstreams", "gateway", "templates", "static", "tests")
-FILES: Final = ("manage.py", "pyproject.toml")
+NOTICED: Final = frozenset({"killed", "timeout"})
 MUTMUT: Final = Path(sys.executable).with_name("mutmut")
 
 
@@ -40,10 +42,12 @@ def main() -> int:
 def copy(folder: Path) -> None:
     """What is changed and what its tests need, as it stands in the checkout."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in FOLDERS:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-    for name in FILES:
-        shutil.copy2(ROOT / name, folder / name)
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutmut"]
+    for name in (*settings["source_paths"], *settings["also_copy"], "tests", "pyproject.toml"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, folder / name)
 
 
 def run(folder: Path, sample: str | None) -> int:
@@ -59,21 +63,21 @@ def run(folder: Path, sample: str | None) -> int:
     if ended.returncode or not found:
         print((folder / "mutmut.log").read_text()[-4_000:])
         return 1
-    noticed = sum(code not in (0, 33, 5) for code in found.values())
-    for name, code in sorted(found.items()):
-        if code in (0, 33, 5):
-            print(f"survived: {name}")
+    for name, status in sorted(found.items()):
+        if status not in NOTICED:
+            print(f"{status}: {name}")
+    noticed = sum(status in NOTICED for status in found.values())
     score = 100 * noticed / len(found)
     print(f"{noticed} of {len(found)} changes were noticed: {score:.1f} %, at least {LEAST} % are asked for")
     return 0 if score >= LEAST else 1
 
 
-def results(folder: Path) -> dict[str, Any]:
-    """What the tests ended with for each change that was tried."""
-    found: dict[str, Any] = {}
+def results(folder: Path) -> dict[str, str]:
+    """What became of each change that was tried, in mutmut's words."""
+    found: dict[str, int | None] = {}
     for file in sorted((folder / "mutants").rglob("*.meta")):
         found.update(json.loads(file.read_text())["exit_code_by_key"])
-    return {name: code for name, code in found.items() if code is not None}
+    return {name: status_by_exit_code[code] for name, code in found.items() if code is not None}
 
 
 if __name__ == "__main__":

@@ -10,13 +10,16 @@ from typing import Final
 from tests.harness.processes import children
 
 TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+CORES: Final = sorted(os.sched_getaffinity(0))
+"""The cores that this process was given, before it kept anything to one of them."""
 
 
 @contextmanager
 def on_core(number: int) -> Iterator[None]:
-    """Whatever is started in the block runs on this core alone; on a machine with one core, on that."""
+    """Whatever is started in the block runs on this core alone, also in a block within a block for another core; on
+    a machine with one core, on that."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {sorted(before)[number % len(before)]})
+    os.sched_setaffinity(0, {CORES[number % len(CORES)]})
     try:
         yield
     finally:

@@ -13,8 +13,8 @@ from audit.events import Event
 
 LINGER_S: Final = 0.02
 CROWD: Final = 4
-GATHER_EACH_S: Final = 0.000_05
-GATHER_MOST_S: Final = 0.002
+GATHER_EACH_S: Final = 0.000_01
+GATHER_MOST_S: Final = 0.000_5
 BATCH_ROWS: Final = 512
 ROW_BYTES: Final = 1_024
 

@@ -29,7 +29,7 @@ MOVE_HEAD: Final = (
     f"UPDATE {WRITERS} SET head_seq = %s, head_mac = %s, head_signature = %s, beat_at = %s, closed = %s"
     " WHERE id = %s AND head_seq = %s"
 )
-LOG_ROWS: Final = 1_024
+LOG_ROWS: Final = 4_096
 LOG_WAIT_S: Final = 0.02
 LOG_PAGES: Final = 4_096
 """After so many rows the write-ahead log is moved into the database: by a thread, for it syncs the disk, and every

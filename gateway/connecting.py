@@ -1,6 +1,7 @@
 """Calls whose person has not connected the account that they need, or not with enough rights."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from django.urls import reverse
@@ -15,7 +16,7 @@ from mcphub.accounts.links import absolute
 from mcphub.accounts.roles import RIGHTS, Right
 from upstreams.credentials import links
 from upstreams.credentials.vault import Vault
-from upstreams.errors import UpstreamError
+from upstreams.errors import NeedsConnection, NeedsScope, UpstreamError
 from upstreams.naming import SEPARATOR
 from upstreams.types import UpstreamSpec
 
@@ -34,16 +35,22 @@ class Connecting:
 
     def turn(self, run: Run, error: UpstreamError) -> Ended | None:
         """The end of a call that an account is missing for: `NeedsConnection` or `NeedsScope`."""
-        failure, spec = Failure.of(error), run.call.spec
-        holder = spec.account_of(run.request.principal.id)
-        if holder is None:
+        spec = run.call.spec
+        failure = self.lacking(spec, run.reach, error)
+        if not failure.link:
             return run.failed(failure)
-        if not holder and not self._may_fill(run.reach):
-            return run.failed(Failure(failure.reason, f"{failure.text} {ASK_OPERATOR}", failure.outcome))
-        page = Page(
-            links.connect_link(spec.id, holder, error.scopes), message(spec, error), _awaited(spec.id, holder)
-        )
-        return self._pages.turn(run, failure, page)
+        holder = spec.account_of(run.request.principal.id) or ""
+        page = Page(failure.link, message(spec, error), _awaited(spec.id, holder))
+        return self._pages.turn(run, replace(failure, link=""), page)
+
+    def lacking(self, spec: UpstreamSpec, reach: Reach, error: UpstreamError) -> Failure:
+        """What an upstream's refusal means to this person: with the page's link where they can do something about it."""
+        failure, holder = Failure.of(error), spec.account_of(reach.principal.id)
+        if holder is None or not isinstance(error, NeedsConnection | NeedsScope):
+            return failure
+        if not holder and not self._may_fill(reach):
+            return replace(failure, text=f"{failure.text} {ASK_OPERATOR}")
+        return replace(failure, link=links.connect_link(spec.id, holder, error.scopes))
 
     def unconnected(self, reach: Reach) -> Mapping[str, str]:
         """The upstreams of the route whose tools this person could have and does not: slug → where to connect."""

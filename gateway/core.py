@@ -52,7 +52,9 @@ class Core:
         self._connections = connections
         self._pipeline = pipeline
         self.resources: Final = LiveResources(snapshots.live, connections, settings.HUB.limits)
-        self.news: Final = News(self._reach_now, connections, settings.HUB.limits, pipeline.denials)
+        self.news: Final = News(
+            self._reach_now, connections, settings.HUB.limits, pipeline.denials, pipeline.connecting
+        )
         self._waiting: Final[Mapping[str, Callable[[Request, Reply, Reach], Awaitable[None]]]] = {
             "subscriptions/listen": self.news.listen,
             "resources/subscribe": self.news.subscribe,

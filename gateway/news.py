@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from audit.events import Kind
 from audit.flood import Denials
 from gateway.calls import Refused, decision_on, resources_read
-from gateway.errors import INTERNAL_ERROR, INVALID_PARAMS
-from gateway.failures import unknown
+from gateway.connecting import Connecting
+from gateway.errors import INVALID_PARAMS
+from gateway.failures import Failure, rpc_error, unknown
 from gateway.relay import encode
 from gateway.rounds import without
 from gateway.router import Reach
@@ -31,6 +32,11 @@ from upstreams.types import BETWEEN, ClientFacts, UpstreamSpec
 ELICITED: Final = "notifications/elicitation/complete"
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
+NOT_WATCHED: Final = Failure(
+    "approval_pending",
+    "A rule asks a person each time that this resource is read, so it cannot be watched; read it to ask.",
+    "not_sent",
+)
 
 
 class Look(Protocol):
@@ -43,13 +49,16 @@ class Look(Protocol):
 class News:
     """The news of this process: who wants to hear what, and how it gets there."""
 
-    def __init__(self, look: Look, connections: Connections, limits: Limits, denials: Denials) -> None:
+    def __init__(
+        self, look: Look, connections: Connections, limits: Limits, denials: Denials, connecting: Connecting
+    ) -> None:
         self.sessions: Sessions | None = None
         self.lists: Final = Subscriptions(self._standing)
         self._look = look
         self._connections = connections
         self._limits = limits
         self._denials = denials
+        self._connecting = connecting
         self._watchers = Watchers(connections)
         self._subscribers: dict[str, Subscriber] = {}
 
@@ -102,7 +111,7 @@ class News:
         elif isinstance(failed, RpcError):
             reply.error(failed)
         else:
-            reply.error(RpcError(INTERNAL_ERROR, failed.text))
+            reply.error(rpc_error(self._connecting.lacking(place.spec, opened, failed)))
 
     async def unsubscribe(self, request: Request, reply: Reply, opened: Reach) -> None:
         """`resources/unsubscribe`; what is not watched is as good as unsubscribed."""
@@ -211,7 +220,11 @@ class News:
             return refused.error
         decision = decision_on(call, opened)
         if decision.effect != "allow":
-            self._denials.add(replace(intent_of(request, call, decision), kind=Kind.DENIED))
+            denied = replace(intent_of(request, call, decision), kind=Kind.DENIED)
+            if decision.effect == "ask":
+                self._denials.add(replace(denied, reason=NOT_WATCHED.text))
+                return rpc_error(NOT_WATCHED, denied.call_id)
+            self._denials.add(denied)
             return unknown("resource", call.shown_as)
         client = without(request.client, call.spec.withheld)
         return Place(call.spec, client, holder_of(request, call.spec), call.target, call.shown_as)

@@ -59,6 +59,16 @@ def test_each_person_calls_under_their_own_account_and_nobody_under_anothers(pla
         assert said(whoami(place, ALICE, slug)).startswith("alice ")
 
 
+@pytest.mark.requirement("C1", "P10")
+async def test_watching_without_an_account_is_answered_with_the_link(place: Place) -> None:
+    async with raw_client(f"{place.hub.url}/old/mcp", place.keys[BOB], "handshake") as client:
+        with pytest.raises(RpcFailed) as failed:
+            await client.request("resources/subscribe", {"uri": "notes://a"})
+    told = failed.value.error["data"]["mcphub/error"]
+    assert (told["reason"], told["outcome"]) == ("needs_connection", "not_sent")
+    assert told["url"].startswith(place.hub.url)
+
+
 @pytest.mark.requirement("C1")
 def test_a_change_of_account_holds_on_the_next_call(place: Place) -> None:
     place.connect(ALICE, "new", "alice-token")

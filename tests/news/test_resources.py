@@ -135,26 +135,53 @@ async def _switch(hub: Hub, *, on: bool) -> None:
 @pytest.mark.requirement("P10", "A1")
 @pytest.mark.parametrize("mode", BOTH_ERAS)
 async def test_denied_watching_looks_like_an_unknown_resource_and_is_recorded(hub: Hub, tmp_path: Path, mode: Mode):
-    hub.up("--config", str(servers_file(tmp_path / "servers.json", {"news": telling_stdio("modern")})))
-    hub.until_listed("news")
-    rule = "from policies.models import Rule\nfrom mcphub.accounts.models import Org\n"
-    rule += "Rule.objects.create(org=Org.objects.get(), name='no', priority=1, effect='deny', kinds=['resource'])"
-    await asyncio.to_thread(hub.manage, "shell", "-c", rule)
+    await _with_rule(hub, tmp_path, "deny")
     async with listener(f"{hub.url}/news/mcp", hub.key, mode) as client:
-        async with asyncio.timeout(20):
-            while (await client.client.list_resources()).resources:
-                await asyncio.sleep(0.05)
-        if mode == "legacy":
-            with pytest.raises(MCPError, match="Unknown resource"):
-                await client.client.subscribe_resource("news://a")
-        else:
-            async with client.listening("news://a") as taken:
-                assert taken == []
+        assert not (await client.client.list_resources()).resources
+        await _is_not_watched(client, "Unknown resource")
+    assert _denied(hub, mode) == [("denied", "news://a")]
+
+
+@pytest.mark.requirement("P10", "O10", "A1")
+@pytest.mark.parametrize("mode", BOTH_ERAS)
+async def test_what_a_person_is_asked_about_each_time_is_not_watched_and_its_client_is_told_so(
+    hub: Hub, tmp_path: Path, mode: Mode
+):
+    await _with_rule(hub, tmp_path, "ask")
+    async with listener(f"{hub.url}/news/mcp", hub.key, mode) as client:
+        assert (await client.client.list_resources()).resources
+        await _is_not_watched(client, "cannot be watched")
+    assert ("denied", "news://a") in _denied(hub, mode)
+
+
+async def _with_rule(hub: Hub, folder: Path, effect: str) -> None:
+    """A hub that runs under one rule about all resources."""
+    config = str(servers_file(folder / "servers.json", {"news": telling_stdio("modern")}))
+    hub.up("--config", config).until_listed("news")
+    hub.terminate()
+    rule = "from policies.models import Rule\nfrom mcphub.accounts.models import Org\n"
+    rule += (
+        f"Rule.objects.create(org=Org.objects.get(), name='no', priority=1, effect='{effect}', kinds=['resource'])"
+    )
+    await asyncio.to_thread(hub.manage, "shell", "-c", rule)
+    hub.up("--config", config).until_listed("news")
+
+
+async def _is_not_watched(client: Listener, told: str) -> None:
+    if client.mode == "legacy":
+        with pytest.raises(MCPError, match=told):
+            await client.client.subscribe_resource("news://a")
+    else:
+        async with client.listening("news://a") as taken:
+            assert taken == []
+
+
+def _denied(hub: Hub, mode: Mode) -> list[tuple[str, str]]:
+    """What the record holds of attempts to watch; ends the hub."""
     hub.terminate()
     method = "resources/subscribe" if mode == "legacy" else "subscriptions/listen"
     events = [json.loads(line) for line in hub.manage("export_audit", "--upstream", "news").splitlines()]
-    denied = [(each["kind"], each["name"]) for each in events if each["method"] == method]
-    assert denied == [("denied", "news://a")]
+    return [(each["kind"], each["name"]) for each in events if each["method"] == method]
 
 
 async def _hears_again(client: Listener, tool: str = "touch") -> None:

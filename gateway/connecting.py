@@ -44,7 +44,7 @@ class Connecting:
         return self._pages.turn(run, replace(failure, link=""), page)
 
     def lacking(self, spec: UpstreamSpec, reach: Reach, error: UpstreamError) -> Failure:
-        """What an upstream's refusal means to this person: with the page's link where they can do something about it."""
+        """What an upstream's refusal means to this person; with the page's link if they can do something about it."""
         failure, holder = Failure.of(error), spec.account_of(reach.principal.id)
         if holder is None or not isinstance(error, NeedsConnection | NeedsScope):
             return failure

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.types import Request
-from mcphub.accounts.links import absolute
+from mcphub.accounts.links import home
 from upstreams.claims import META_KEY, token
 from upstreams.clientheaders import chosen
 from upstreams.types import UpstreamSpec
@@ -19,7 +19,7 @@ def along(request: Request, spec: UpstreamSpec, call_id: str) -> tuple[Mapping[s
         headers = chosen(request.headers, spec.forward_headers, {name.lower(): "" for name in spec.headers})
     if not spec.claims:
         return headers, "", request.trace
-    signed = token(request.principal, issuer=absolute(""), audience=spec.audience, call_id=call_id)
+    signed = token(request.principal, issuer=home(), audience=spec.audience, call_id=call_id)
     if spec.claims == "meta":
         return headers, "", {**request.trace, META_KEY: signed}
     return headers, signed, request.trace

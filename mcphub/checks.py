@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
@@ -124,6 +125,12 @@ def _open_mode(hub: HubSettings, start: StartOptions) -> Iterator[CheckMessage]:
 def _address(hub: HubSettings, start: StartOptions) -> Iterator[CheckMessage]:
     if hub.server_url and not hub.server_url.startswith(("https://", "http://")):
         yield _error(14, "MCPHUB_SERVER_URL is not a URL.", "Write it with its scheme: https://hub.example.")
+    elif (path := urlsplit(hub.server_url).path) not in ("", start.script_name):
+        yield _error(
+            17,
+            f"MCPHUB_SERVER_URL ends with {path}, and the command line says {start.script_name}.",
+            "Leave the path out of the one or of the other.",
+        )
     elif not hub.loopback and not hub.server_url and not hub.allowed_hosts:
         yield Warning(
             f"The hub listens on {hub.host}, but requests by any other name than that are refused.",

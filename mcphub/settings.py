@@ -2,13 +2,14 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mcphub import admin_look
 from mcphub.core import env, mailserver
 from mcphub.schedule import SCHEDULE
 
 HUB = env.load()
-START = env.start_options()
+START = env.start_options().at(urlsplit(HUB.server_url).path)
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 ROOT_DIR = PACKAGE_DIR.parent if (PACKAGE_DIR.parent / "templates").is_dir() else PACKAGE_DIR

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
 
-from mcphub.core.env import HubSettings
+from mcphub.core.env import HubSettings, origin_of
 from mcphub.core.limits import Limits
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -30,17 +30,13 @@ class EdgeConfig:
     def of(cls, hub: HubSettings, path_prefix: str = "") -> Self:
         """The part of the settings that the edge reads."""
         own = urlsplit(hub.server_url)
+        origin = origin_of(hub.server_url)
         return cls(
             limits=hub.limits,
             hosts=frozenset((*hub.allowed_hosts, *filter(None, (own.hostname,)))),
-            origins=frozenset((*hub.allowed_origins, *_origin(hub.server_url))),
+            origins=frozenset((*hub.allowed_origins, *filter(None, (origin,)))),
             loopback=hub.loopback,
-            server_url=hub.server_url.rstrip("/"),
+            server_url=origin,
             path_prefix=path_prefix.rstrip("/"),
             trusted_proxies=hub.trusted_proxies,
         )
-
-
-def _origin(url: str) -> tuple[str, ...]:
-    parts = urlsplit(url)
-    return (f"{parts.scheme}://{parts.netloc}",) if parts.netloc else ()

@@ -86,6 +86,11 @@ def absolute(path: str) -> str:
     return f"{scheme}://{settings.HUB.host}:{settings.HUB.port}{path}"
 
 
+def home() -> str:
+    """The hub's public address without a slash at the end; the issuer of its tokens."""
+    return absolute(settings.START.script_name)
+
+
 def _url(user_id: uuid.UUID, state: bytes, *, mailed: bool = False) -> str:
     content = CONTENT.pack(int(time.time() + settings.HUB.limits.link_s), user_id.bytes, state, mailed)
     return absolute(reverse("one-time-link", args=[keyring().seal(PURPOSE, content)]))

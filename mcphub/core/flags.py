@@ -6,7 +6,7 @@ own that are settings by another name, or that shape this start only (`StartOpti
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NoReturn
 
 SETTING_FLAGS: Final = {
@@ -27,7 +27,8 @@ class BadFlags(Exception):
 class StartOptions:
     """What holds for this start of `up` only. Paths begin with "/" and do not end with one, or are "".
 
-    `path_prefix` stands before every URL the hub serves; `root_path` is cut off by a proxy before us;
+    `path_prefix` stands before every URL the hub serves; `root_path` is cut off by a proxy before us
+    (`MCPHUB_SERVER_URL` may say it, too);
     `single_upstream` is the slug whose own names stand un-prefixed on `/mcp`; `no_auth` lets everybody on
     this machine in as the one open principal.
     """
@@ -43,6 +44,12 @@ class StartOptions:
     def script_name(self) -> str:
         """What stands before the hub's own paths in a URL as clients see it."""
         return self.root_path + self.path_prefix
+
+    def at(self, public_path: str) -> "StartOptions":
+        """The same where the hub's public address has this path: what is not our prefix, a proxy cuts off."""
+        if self.root_path or not public_path.endswith(self.path_prefix):
+            return self
+        return replace(self, root_path=public_path.removesuffix(self.path_prefix))
 
 
 @dataclass(frozen=True, slots=True)

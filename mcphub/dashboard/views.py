@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.urls import get_script_prefix
 from django.views.decorators.http import require_GET
 
+from mcphub.accounts import links
 from mcphub.accounts.models import Org
 from mcphub.accounts.roles import Right
 from mcphub.accounts.visitor import orgs_allowing, request_rights
@@ -71,8 +72,7 @@ def lost_accounts(request: HttpRequest) -> "QuerySet[Credential]":
 
 def public_url(request: HttpRequest) -> str:
     """The hub's address as this person reaches it, without a slash at the end."""
-    own: str = settings.HUB.server_url
-    return own or request.build_absolute_uri(get_script_prefix()).rstrip("/")
+    return links.home() if settings.HUB.server_url else request.build_absolute_uri(get_script_prefix()).rstrip("/")
 
 
 def _parts(request: HttpRequest) -> list[OrgPart]:

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from mcphub.accounts.links import home
 from policies.forms import ToolsetForm
 from policies.models import Toolset
 from policies.pages.base import PolicyAdmin
@@ -38,9 +38,7 @@ class ToolsetAdmin(PolicyAdmin):
 
     @admin.display(description="Address")
     def address(self, row: Toolset) -> Any:
-        hub = settings.HUB
-        base = hub.server_url.rstrip("/") or f"http://{hub.host}:{hub.port}"
-        return format_html("<code>{}/mcp/{}/t/{}</code>", base, row.org.slug, row.slug)
+        return format_html("<code>{}/mcp/{}/t/{}</code>", home(), row.org.slug, row.slug)
 
     @admin.display(description="Tokens")
     def cost(self, row: Toolset) -> str:

@@ -184,6 +184,25 @@ def test_words_behind_two_dashes_are_nobodys_flags() -> None:
     assert given.start.single_upstream == "main"
 
 
+@pytest.mark.parametrize(
+    ("words", "public", "script_name", "root_path"),
+    [
+        ([], "/hub", "/hub", "/hub"),
+        (["--path-prefix", "/hub"], "/hub", "/hub", ""),
+        (["--path-prefix", "/b"], "/a/b", "/a/b", "/a"),
+        (["--path-prefix", "/b"], "", "/b", ""),
+        (["--root-path", "/a"], "/a", "/a", "/a"),
+        (["--root-path", "/a"], "/c", "/a", "/a"),
+        (["--path-prefix", "/b"], "/c", "/b", ""),
+    ],
+)
+def test_path_of_the_public_address_is_what_a_proxy_cuts_off(
+    words: list[str], public: str, script_name: str, root_path: str
+) -> None:
+    start = flags.read(["mcphub", "up", *words])[0].start.at(public)
+    assert (start.script_name, start.root_path) == (script_name, root_path)
+
+
 @pytest.mark.parametrize("text", ["hub", "/hub", "/hub/"])
 def test_paths_are_brought_into_one_form(text: str) -> None:
     given, _ = flags.read(["mcphub", "up", "--path-prefix", text, "--root-path", "/"])

@@ -33,6 +33,8 @@ def faults(values: dict[str, Any], start: StartOptions = PLAIN) -> set[str]:
 def test_good_settings_have_no_faults() -> None:
     assert faults(GOOD_STANDALONE) == set()
     assert faults(GOOD_CLOUD) == set()
+    below = {**GOOD_CLOUD, "server_url": "https://hub.example/tools"}
+    assert faults(below, StartOptions(root_path="/tools")) == set()
 
 
 @pytest.mark.requirement("X14")
@@ -50,6 +52,7 @@ def test_good_settings_have_no_faults() -> None:
         (GOOD_CLOUD, {**OIDC, "oidc_issuer": "login.example.org"}, "E016"),
         (GOOD_CLOUD, {**OIDC, "oidc_issuer": "https://["}, "E016"),
         (GOOD_CLOUD, {**OIDC, "oidc_issuer": "https://login.example.org/?x=1"}, "E016"),
+        (GOOD_CLOUD, {"server_url": "https://hub.example/tools"}, "E017"),
         (GOOD_CLOUD, {"secret_key": ""}, "E005"),
         (GOOD_CLOUD, {"secret_key": "changeme"}, "E005"),
         (GOOD_CLOUD, {"secret_key": "django-insecure-0123456789-0123456789-0123456789"}, "E005"),

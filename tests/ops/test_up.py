@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -275,6 +276,23 @@ def test_person_behind_a_prefix_signs_in_and_comes_back_to_the_page(new_hub: New
         assert answer.headers["location"] == page
         assert browser.get(page.removeprefix("/outside")).status_code == 200
         assert browser.get("/tools/static/mcphub.css").status_code == 200
+
+
+@pytest.mark.requirement("X12", "S1")
+def test_path_of_the_public_address_stands_in_everything_that_clients_are_told(new_hub: NewHub) -> None:
+    hub = new_hub(server_url="http://hub.example/outside/").up()
+    as_named = {"host": "hub.example"}
+    refused = httpx.post(hub.mcp_url, json={}, headers=as_named)
+    metadata = "http://hub.example/.well-known/oauth-protected-resource/outside/mcp"
+    assert f'resource_metadata="{metadata}"' in refused.headers["www-authenticate"]
+    resource = httpx.get(f"{hub.url}{urlsplit(metadata).path}", headers=as_named).json()
+    assert resource["resource"] == "http://hub.example/outside/mcp"
+    (issuer,) = resource["authorization_servers"]
+    assert issuer == "http://hub.example/outside"
+    server = httpx.get(f"{hub.url}/.well-known/oauth-authorization-server/outside", headers=as_named).json()
+    assert server["issuer"] == issuer
+    assert server["token_endpoint"].startswith(f"{issuer}/")
+    assert httpx.get(f"{hub.url}/", headers=as_named).headers["location"].startswith("/outside/sign-in/")
 
 
 @pytest.mark.requirement("X12")

@@ -13,7 +13,7 @@ from mcp.client.auth import OAuthRegistrationError
 from mcp.client.auth.utils import handle_registration_response
 from mcp.shared.auth import OAuthClientInformationFull
 
-from mcphub.accounts.links import absolute
+from mcphub.accounts.links import absolute, home
 from mcphub.core.clock import now
 from upstreams.models import OAuthRegistration, Upstream
 from upstreams.oauth.errors import NeedsClient, Refused
@@ -42,7 +42,7 @@ def document() -> dict[str, Any]:
     """The hub's client ID metadata document (draft-ietf-oauth-client-id-metadata-document)."""
     return {
         "client_id": document_url(),
-        "client_uri": settings.HUB.server_url,
+        "client_uri": home(),
         **_about(absolute(reverse("oauth-callback"))),
         "token_endpoint_auth_method": "none",
     }

@@ -108,7 +108,7 @@ def _set_up_link(url: str) -> str:
 def public_url(sock: socket.socket) -> str:
     """Where people reach this hub, without a slash at the end: as set, else as it listens."""
     if settings.HUB.server_url:
-        return str(settings.HUB.server_url)
+        return links.home()
     host, port = sock.getsockname()[:2]
     name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104  # compared only
     return f"{'https' if settings.START.tls else 'http'}://{name}:{port}{settings.START.script_name}"

@@ -58,12 +58,13 @@ def _count_ends(ended: Iterable[Event]) -> None:
     calls: Tally[tuple[str, str, str, str, str]] = Tally()
     asked: Tally[tuple[str, str]] = Tally()
     told: Tally[tuple[str, str]] = Tally()
+    took = {of: SECONDS.labels(*of).observe for of in {(event.org, event.upstream) for event in ended}}
     for event in ended:
         of = event.org, event.upstream
         calls[*of, _tool(*of, event.name), event.outcome, event.risk] += 1
         asked[of] += event.request_bytes
         told[of] += event.result_bytes
-        SECONDS.labels(*of).observe(event.latency_us / 1_000_000)
+        took[of](event.latency_us / 1_000_000)
     for key, times in calls.items():
         CALLS.labels(*key).inc(times)
     for counter, totals in ((REQUEST_BYTES, asked), (RESULT_BYTES, told)):

@@ -130,7 +130,7 @@ def contextforge(folder: Path, url: str) -> Iterator[Target]:
         "PLATFORM_ADMIN_EMAIL": "bench@example.com",
         "PLATFORM_ADMIN_PASSWORD": SECRET,
         "USE_STATEFUL_SESSIONS": "true",
-        "TOOL_RATE_LIMIT": "1000000",
+        "RATE_LIMITING_ENABLED": "false",
         "SSRF_ALLOW_LOCALHOST": "true",
         "SSRF_ALLOW_PRIVATE_NETWORKS": "true",
         "LOG_LEVEL": "ERROR",

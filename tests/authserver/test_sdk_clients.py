@@ -191,7 +191,8 @@ call_command("import_servers", "{servers}", org="south")
 
 
 @pytest.mark.requirement("S1")
-@pytest.mark.parametrize(("sdk", "path"), [("1", "/mcp"), ("2", "/mcp/default"), ("2", "/mcp/default/sdk")])
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("sdk", ["1", "2"])
 async def test_the_typescript_sdks_connect_with_the_url_alone(hub: Hub, sdk: str, path: str) -> None:
     async with chromium() as browser, person(browser) as page, loopback() as at:
         process = await asyncio.create_subprocess_exec(*node.authorizing(), stdin=PIPE, stdout=PIPE)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from mcphub.accounts.roles import RIGHTS, Right
 from tests.isolation.world import NOWHERE, UNKNOWN, World
+from upstreams.models import Credential
 
 ORG: Final = ("member", "viewer", "operator", "owner")
 PEOPLE: Final = ("anonymous", "stranger", "outsider", "invitee", *ORG, "hub_admin")
@@ -79,7 +80,7 @@ URLS: Final[Mapping[str, Audience]] = {
     "sign-in/forgotten/": NOBODY,  # without mail
     "sign-out/": EVERYBODY,
     "set-password/": SIGNED_IN,
-    "set-password/<str:token>/": EVERYBODY,
+    "set-password/<str:token>/": NOBODY,  # without a link that the hub made
     "admin/": IN_ADMIN,
     "admin/search/": IN_ADMIN,
     "admin/password_change/": IN_ADMIN,
@@ -140,6 +141,16 @@ URLS: Final[Mapping[str, Audience]] = {
     "oauth/applications/": SIGNED_IN,
     "oauth/applications/<uuid:approval_id>/end/": NOBODY,  # without the person's own approval
     "client-metadata.json": NOBODY,  # until the hub has a public https address
+    "api/v1/orgs/<org>/connections": INSIDE,
+    "api/v1/orgs/<org>/connections/<upstream>/link": MEMBERS,
+    "api/v1/orgs/<org>/connections/<upstream>": NOBODY,  # without a key to paste, or an account of one's own
+    "api/v1/orgs/<org>/credentials": HOLDERS[Right.VIEW_CONFIG],
+    "api/v1/orgs/<org>/credentials/<id>": HOLDERS[Right.MANAGE_UPSTREAMS],
+    "connect/": SIGNED_IN,
+    "connect/link/<str:token>/": NOBODY,  # without a link that the hub made
+    "connect/<uuid:upstream_id>/": MEMBERS,
+    "connect/<uuid:upstream_id>/key/": MEMBERS,
+    "connect/<uuid:upstream_id>/disconnect/": MEMBERS,
     "connect/begin/<uuid:upstream>/": NOBODY,  # without a form that names whose account
     "connect/callback": SIGNED_IN,
 }
@@ -165,23 +176,6 @@ BY_PROTOCOL: Final = frozenset(
 )
 """Asked by programs that prove themselves as a protocol says, or by people on their way in; they hold no row's id."""
 
-NOT_SWEPT: Final = frozenset(
-    {
-        "api/v1/orgs/<org>/connections",
-        "api/v1/orgs/<org>/connections/<upstream>/link",
-        "api/v1/orgs/<org>/connections/<upstream>",
-        "api/v1/orgs/<org>/credentials",
-        "api/v1/orgs/<org>/credentials/<id>",
-        "connect/",
-        "connect/link/<str:token>/",
-        "connect/<uuid:upstream_id>/",
-        "connect/<uuid:upstream_id>/key/",
-        "connect/<uuid:upstream_id>/disconnect/",
-    }
-)
-NOT_SWEPT_MODELS: Final = frozenset({"upstreams.credential", "upstreams.oauthregistration"})
-"""Still to be stated above; `tests/connect` has tests of its own for them. Nothing new belongs here."""
-
 OF_NO_ORG: Final = frozenset({"accounts.installation", "oauth2_provider.application"})
 """Rows of the installation: that they are there is nobody's secret."""
 
@@ -195,6 +189,8 @@ ADMIN: Final[Mapping[str, Pages]] = {
     "accounts.membership": rows_of(Right.MANAGE_MEMBERS),
     "accounts.apikey": Pages(HOLDERS[Right.VIEW_CONFIG], HOLDERS[Right.MANAGE_KEYS], HOLDERS[Right.MANAGE_KEYS]),
     "audit.auditevent": Pages(HOLDERS[Right.READ_AUDIT]),
+    "upstreams.credential": Pages(HOLDERS[Right.VIEW_CONFIG]),
+    "upstreams.oauthregistration": rows_of(Right.MANAGE_UPSTREAMS),
     "upstreams.upstream": rows_of(Right.MANAGE_UPSTREAMS),
     "upstreams.definition": Pages(HOLDERS[Right.VIEW_CONFIG], change=HOLDERS[Right.MANAGE_UPSTREAMS]),
     "upstreams.definitionversion": Pages(HOLDERS[Right.VIEW_CONFIG], change=HOLDERS[Right.MANAGE_UPSTREAMS]),
@@ -209,6 +205,14 @@ ADMIN: Final[Mapping[str, Pages]] = {
     "policies.grant": rows_of(Right.MANAGE_POLICY),
     "policies.rule": rows_of(Right.MANAGE_POLICY),
 }
+
+
+def account(world: World) -> Credential:
+    """Somebody's account with an upstream where everybody has their own."""
+    row = world.rows["upstreams.credential"]
+    assert isinstance(row, Credential)
+    return row
+
 
 PARAMETERS: Final[Mapping[str, tuple[Callable[[World], Any], str]]] = {
     "org": (lambda world: world.north.slug, NOWHERE),
@@ -230,6 +234,9 @@ PARAMETERS: Final[Mapping[str, tuple[Callable[[World], Any], str]]] = {
     "grants/upstream": (lambda world: world.rows["policies.grant"].upstream.slug, "no-upstream"),
     "call_id": (lambda world: "0" * 32, "1" * 32),
     "roles/name": (lambda world: world.rows["policies.role"].name, "no-role"),
+    "connections/upstream": (lambda world: account(world).upstream.slug, "no-upstream"),
+    "upstream_id": (lambda world: account(world).upstream.pk, UNKNOWN),
+    "credentials/id": (lambda world: account(world).pk, UNKNOWN),
     "definition/object_id": (lambda world: world.rows["upstreams.definition"].pk, UNKNOWN),
     "approval": (lambda world: world.held.pk, UNKNOWN),
     "approval_id": (lambda world: world.rows["gateway.approval"].pk, UNKNOWN),

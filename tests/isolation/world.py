@@ -28,7 +28,7 @@ from policies.models import (
     Toolset,
 )
 from upstreams.catalogue import store_catalogue
-from upstreams.models import Definition, DefinitionVersion, Upstream
+from upstreams.models import Credential, Definition, DefinitionVersion, OAuthRegistration, Upstream
 
 UNKNOWN: Final = "01900000-0000-7000-8000-000000000000"
 NOWHERE: Final = "nowhere"
@@ -156,6 +156,18 @@ def _held(org: Org, user: User) -> CallApproval:
     )
 
 
+def _credential(org: Org, user: User) -> models.Model:
+    """Somebody's account with an upstream that every member knows, and where each has an account of their own."""
+    slug = f"account-{org.slug}"
+    upstream = Upstream.objects.create(
+        org=org, slug=slug, name=slug, url="https://example.org/mcp", credential_mode="per-user"
+    )
+    Rule.objects.create(org=org, name=f"lets-{org.slug}", priority=1, effect="allow", upstreams=[slug])
+    return Credential.objects.create(
+        upstream=upstream, holder=f"user:{user.pk}", connected_by=user.email, connected_at=now()
+    )
+
+
 def _grant(org: Org, _: User) -> models.Model:
     role = Role.objects.create(org=org, name=f"granted-{org.slug}")
     return Grant.objects.create(org=org, role=role, upstream=_upstream(org, f"granted-{org.slug}"), access="all")
@@ -175,6 +187,10 @@ ROWS: Final[Mapping[str, Callable[[Org, User], models.Model]]] = {
     "accounts.membership": lambda org, user: Membership.objects.get(org=org, user=user),
     "accounts.apikey": lambda org, _: services.create_key(org, f"row-{org.slug}", roles=["viewer"]).row,
     "audit.auditevent": lambda org, _: AuditEvent.objects.filter(org_id=str(org.pk)).latest("id"),
+    "upstreams.credential": _credential,
+    "upstreams.oauthregistration": lambda org, _: OAuthRegistration.objects.create(
+        org=org, domain=f"{org.slug}.example", client_id=f"client-{org.slug}"
+    ),
     "upstreams.upstream": lambda org, _: _upstream(org, f"up-{org.slug}"),
     "upstreams.definition": _definition,
     "upstreams.definitionversion": _version,

@@ -174,7 +174,10 @@ BY_PROTOCOL: Final = frozenset(
         ".well-known/mcphub/keys.json",
     }
 )
-"""Asked by programs that prove themselves as a protocol says, or by people on their way in; they hold no row's id."""
+"""Asked by programs that prove themselves as a protocol says, or by people on their way in; they hold no row's id.
+
+`test_endpoints.py` asks those of them that name an endpoint, over a real hub.
+"""
 
 OF_NO_ORG: Final = frozenset({"accounts.installation", "oauth2_provider.application"})
 """Rows of the installation: that they are there is nobody's secret."""

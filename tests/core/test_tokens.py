@@ -1,3 +1,7 @@
+import hmac
+from collections.abc import Callable
+from types import SimpleNamespace
+
 import pytest
 
 from mcphub.core import tokens
@@ -70,3 +74,25 @@ def test_any_text_can_be_presented(text: str) -> None:
     key = tokens.mint()
     assert key.public_id not in tokens.public_ids_of(text)
     assert not tokens.matches(text, key.digest, key.digest_key_id)
+
+
+@pytest.mark.requirement("S3")
+@pytest.mark.parametrize("make", [lambda: tokens.mint().plain, lambda: "a-literal-of-the-operator" * 2])
+def test_where_a_guess_differs_is_seen_by_no_comparison_that_ends_early(
+    make: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F50: what is compared are keyed hashes, whole and in constant time, wherever the texts differ."""
+    real = make()
+    known = tokens.hashed(real)
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((len(one), len(other)))
+        return hmac.compare_digest(one, other)
+
+    monkeypatch.setattr(tokens, "hmac", SimpleNamespace(compare_digest=compare))
+    for at in range(len(real)):
+        guess = real[:at] + ("b" if real[at] == "a" else "a") + real[at + 1 :]
+        assert not tokens.matches(guess, known.digest, known.digest_key_id)
+    assert tokens.matches(real, known.digest, known.digest_key_id)
+    assert compared == [(64, 64)] * (len(real) + 1)

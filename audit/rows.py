@@ -95,7 +95,7 @@ def sealed(draft: Draft, position: chain.Position) -> Row:
         message = chain.canonical(row)
     except UnicodeEncodeError:
         message = b"\\u0000"
-    if len(message) > _BARE_ROW_BYTES or b"\\u0000" in message:
+    if len(message) > _BARE_ROW_BYTES or message.find(b"\\u0000") >= 0:
         *plain, details = row
         row = (*(_storable(value) if type(value) is str else value for value in plain), details)
         message = chain.canonical(row)

@@ -23,7 +23,9 @@ KEEP_ALIVE_S: Final = 75
 FLUSH_S: Final = 3
 USUAL_URL: Final = 256
 VERSIONS: Final = frozenset({"1.0", "1.1"})
-SLASH: Final = ord("/")
+SLASH, HASH, UNDERSCORE = b"/#_"
+"""As numbers: to look for bytes in bytes, Python first makes an error of their not being one."""
+
 WHITESPACE: Final = b" \t"
 """Not part of a value (RFC 9110 §5.5); the parser takes it away before the value only."""
 
@@ -183,7 +185,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return 413
         if b"transfer-encoding" in headers and not self._is_only_chunked():
             return 501
-        if b"_" in b"".join(headers):
+        if UNDERSCORE in b"".join(headers):
             self._drop_ambiguous()
         self.expect_100_continue = headers.get(b"expect", b"").lower() == b"100-continue"
         version = self.parser.get_http_version()
@@ -193,7 +195,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return 400
         if self.parser.should_upgrade() and self._should_upgrade() and self.parser.get_method() != b"GET":
             return 400
-        return 0 if self.url[0] == SLASH and b"#" not in self.url else self._absolute()
+        return 0 if self.url[0] == SLASH and HASH not in self.url else self._absolute()
 
     def _is_only_chunked(self) -> bool:
         return all(value.lower() == b"chunked" for name, value in self.headers if name == b"transfer-encoding")

@@ -13,6 +13,7 @@ from upstreams.errors import ProtocolFault, RpcError
 
 NOTHING: Final = msgspec.Raw()
 NO_RESULT: Final = b""
+LF, CR = b"\n\r"
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -131,7 +132,7 @@ def result_of(message: Message) -> bytes:
     raw = bytes(message.result)
     if raw[:1] != b"{":
         raise ProtocolFault("The upstream answered without a result object.")
-    if b"\n" in raw or b"\r" in raw:
+    if LF in raw or CR in raw:
         return raw.replace(b"\r", b" ").replace(b"\n", b" ")
     return raw
 

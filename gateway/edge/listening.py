@@ -114,6 +114,7 @@ class Listening:
                 session.stream = None
             if trail is not None and trail.to is outlet:
                 trail.ended_at = clock.monotonic()
+                trail.part(outlet)
 
     async def _missed_elsewhere(self, session: LiveSession, event: Event) -> list[bytes]:
         """What another process has said to this session since, or would have; nothing when it is gone."""

@@ -197,7 +197,12 @@ class Outlet:
             self.release()
 
     def release(self) -> None:
-        """The response is over."""
-        self.on_leave = None  # it leads to the reply and back here: a cycle that only the collector would end
+        """The response is over. What leads back here ends, for the collector that finds cycles comes rarely."""
+        self.on_leave = self.still_allowed = self.begin_trail = None
+        if self.trail is not None:
+            self.trail.part(self)
+        if self.stream is not None:
+            self.stream.release()
         if self._watcher is not None:
             self._watcher.cancel()
+            self._watcher = None

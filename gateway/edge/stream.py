@@ -30,6 +30,10 @@ def event_text(data: bytes) -> bytes:
     return b"event: message\r\ndata: " + data + b"\r\n\r\n"
 
 
+def _nothing() -> None:
+    return None
+
+
 class Queue:
     """What waits to be written to one client, bounded. The writer is a task that lives only while there is something.
 
@@ -69,6 +73,10 @@ class Queue:
         self.closed = True
         self._pending.clear()
         self._size = 0
+
+    def release(self) -> None:
+        """It was the last of it: nobody needs to hear that the reader is too slow."""
+        self._on_cut = _nothing
 
     async def drained(self) -> None:
         """Wait until everything is written, or nothing will be."""

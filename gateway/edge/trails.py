@@ -54,6 +54,24 @@ class Carrier(Protocol):
         """Another carrier goes on."""
 
 
+class Gone:
+    """The carrier of a trail whose client is away."""
+
+    left: Final = True
+
+    def put(self, text: bytes) -> None:
+        """Nobody reads."""
+
+    def dismiss(self) -> None:
+        """It ended before."""
+
+    def retire(self) -> None:
+        """It ended before."""
+
+
+GONE: Final = Gone()
+
+
 class Trail:
     """The events of one stream; `to` carries it to the client now, or did last.
 
@@ -101,6 +119,11 @@ class Trail:
         while self.size > self._limit_bytes:
             self.size -= len(self._events.popleft()[1])
         self._grew(self.size - before)
+
+    def part(self, carrier: Carrier) -> None:
+        """This carrier has ended: it is not kept with what it carried, nor the connection behind it."""
+        if self.to is carrier:
+            self.to = GONE
 
     def drop(self) -> None:
         """Keep nothing of it, now and later."""

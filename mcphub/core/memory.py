@@ -5,7 +5,10 @@ from typing import Final
 
 YOUNG: Final = 20_000
 """New containers before a look at the young ones; 64 calls under way hold about 7,000."""
-ROUNDS: Final = (20, 50)
+ROUNDS: Final = (5, 5)
+"""Of young ones to a middle one, and of these to a full one: what lived for a while before it became garbage, such as
+the connection of a client that stayed, waits for half a million new containers at most.
+"""
 
 
 def settle() -> None:

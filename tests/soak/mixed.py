@@ -22,7 +22,9 @@ from tests.harness.raw import ERAS, Era, RpcFailed, raw_client
 from tests.harness.upstreams import sdk_stdio
 from tests.soak.finding import Finding
 
-LIMITS: Final = "call_s=3,call_hard_s=4"
+LIMITS: Final = "call_s=3,call_hard_s=4,session_idle_s=60,session_flush_s=10"
+"""Visitors leave their sessions behind, which end by themselves: within the warm-up here, after an hour by default."""
+
 WARM_SHARE: Final = 1 / 3
 SAMPLE_S: Final = 2
 REST_S: Final = 0.02

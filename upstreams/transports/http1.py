@@ -6,7 +6,7 @@ also before its first byte. The Rust clients with the same cost leave such a req
 """
 
 import asyncio
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httptools
 
@@ -28,7 +28,7 @@ class Wire(asyncio.Protocol):
         self.free_since = 0.0
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._head_bytes = 0
         self._most_head_bytes = header_bytes
         self._headed = False
@@ -134,6 +134,7 @@ class Wire(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._parser = None  # it leads back here
         self.reusable = False
         if not self.complete and self._until_eof and error is None:
             self.complete = True

@@ -23,7 +23,7 @@ from tests.harness.upstreams import sdk_stdio
 from tests.soak.finding import Finding
 
 LIMITS: Final = "call_s=3,call_hard_s=4,session_idle_s=60,session_flush_s=10"
-"""Visitors leave their sessions behind, which end by themselves: within the warm-up here, after an hour by default."""
+"""Visitors leave their sessions behind, which end by themselves: here within the warm-up, else after an hour."""
 
 WARM_SHARE: Final = 1 / 3
 SAMPLE_S: Final = 2

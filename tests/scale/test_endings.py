@@ -110,7 +110,7 @@ def revoke_key(hub: Hub, one: Person) -> None:
     shell(
         hub,
         "from mcphub.accounts import services\nfrom mcphub.accounts.models import ApiKey\n"
-        f"services.revoke_key({about})\nprint()",
+        f"services.revoke_key({about})\nprint(1)",
     )
 
 
@@ -119,14 +119,16 @@ def remove_member(hub: Hub, one: Person) -> None:
     shell(
         hub,
         "from mcphub.accounts import services\nfrom mcphub.accounts.models import Membership\n"
-        f"services.remove_member({about})\nprint()",
+        f"services.remove_member({about})\nprint(1)",
     )
 
 
 def delete_org(hub: Hub, one: Person) -> None:
     with Browser(hub.url) as browser:
         browser.sign_in(one.email)
-        browser.submit(f"/org/{one.slug}/", "delete-form", to=f"/org/{one.slug}/delete/", slug=one.slug)
+        page = f"/org/{one.slug}/delete/"
+        browser.get(page)
+        assert browser.post(page, typed=one.slug).status_code == 302
 
 
 End = Callable[[Hub, Person], None]

@@ -6,8 +6,9 @@ from typing import Final
 YOUNG: Final = 20_000
 """New containers before a look at the young ones; 64 calls under way hold about 7,000."""
 ROUNDS: Final = (5, 5)
-"""Of young ones to a middle one, and of these to a full one: what lived for a while before it became garbage, such as
-the connection of a client that stayed, waits for half a million new containers at most.
+"""Of young ones to a middle one, and of these to a full one, which Python puts off while what is new is less than a
+quarter of what it knows. What lived for a while before it became garbage, such as the connection of a client that
+stayed, waits for that.
 """
 
 

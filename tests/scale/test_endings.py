@@ -49,15 +49,10 @@ class Person:
         return f"/mcp/{self.slug}"
 
 
-def shell(hub: Hub, script: str) -> str:
-    """What a piece of Python printed last, in the hub's surroundings."""
-    return hub.manage("shell", "--no-imports", "-c", script).strip().splitlines()[-1]
-
-
 def person(hub: Hub, name: str) -> Person:
     """A person with a key."""
     email = f"{name}@example.org"
-    made = json.loads(shell(hub, PERSON.format(slug=name, email=email)))
+    made = json.loads(hub.manage("shell", "--no-imports", "-c", PERSON.format(slug=name, email=email)))
     return Person(name, email, made["key"])
 
 
@@ -106,21 +101,17 @@ def end_application(hub: Hub, one: Person) -> None:
 
 
 def revoke_key(hub: Hub, one: Person) -> None:
-    about = f'ApiKey.objects.get(name="of {one.email}")'
-    shell(
-        hub,
-        "from mcphub.accounts import services\nfrom mcphub.accounts.models import ApiKey\n"
-        f"services.revoke_key({about})\nprint(1)",
-    )
+    service(hub, f'services.revoke_key(ApiKey.objects.get(name="of {one.email}"))')
 
 
 def remove_member(hub: Hub, one: Person) -> None:
-    about = f'Membership.objects.get(user__email="{one.email}")'
-    shell(
-        hub,
-        "from mcphub.accounts import services\nfrom mcphub.accounts.models import Membership\n"
-        f"services.remove_member({about})\nprint(1)",
-    )
+    service(hub, f'services.remove_member(Membership.objects.get(user__email="{one.email}"))')
+
+
+def service(hub: Hub, call: str) -> None:
+    """Call a service of accounts in a process beside the hub's."""
+    names = "from mcphub.accounts import services\nfrom mcphub.accounts.models import ApiKey, Membership"
+    hub.manage("shell", "--no-imports", "-c", f"{names}\n{call}")
 
 
 def delete_org(hub: Hub, one: Person) -> None:
